@@ -1,0 +1,1 @@
+"""One ASGI exchange each: scope, receive and send; lifespan."""

@@ -1,0 +1,221 @@
+"""The command line, derived from the table of settings: `smoothserve MODULE:ATTR [options]`.
+
+Only text is taken apart here; what it means and whether it is allowed is decided where the settings are loaded. A
+mistake of the user's is one line on standard error and an exit code of the table, never a traceback.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from smoothserve import __version__
+from smoothserve.errors import ExitCode, SettingsError, SmoothserveError
+from smoothserve.serve import prepare, serve, start_directory
+from smoothserve.settings.kinds import Several, Switch, printable
+from smoothserve.settings.rendering import default_text, render_toml
+from smoothserve.settings.resolve import resolve_settings
+from smoothserve.settings.setting import Setting
+from smoothserve.settings.table import BIND_PARTS, GROUPS, TABLE
+
+PROGRAM = "smoothserve"
+COMMAND_GROUP = "Command"
+EXAMPLE = "smoothserve myapp:app --workers 2"
+
+#: Reserved words, each with what does the same until the verb is there.
+VERBS = {
+    "start": f"{EXAMPLE} starts a server",
+    "stop": "kill -TERM and the master's process number stops it",
+    "restart": "stop it with kill -TERM and start it again; for new code kill -HUP is enough",
+    "reload": "kill -HUP and the master's process number reloads",
+    "status": "the error log says what the last reload did",
+    "connections": "the error log says what the last reload did",
+    "workers": "kill -TTIN and the master's process number makes one worker more, kill -TTOU one fewer",
+    "dump": "the error log has the tracebacks",
+    "check": "smoothserve MODULE:ATTR --check-config checks the settings",
+    "upgrade": "kill -HUP gives the workers a new smoothserve, stop and start the master too",
+    "events": "the error log says what happens",
+    "migrate": "many flags of gunicorn's and uvicorn's work as they are, see --help",
+}
+
+#: Flags of gunicorn's and uvicorn's that have no counterpart, each with what to do instead.
+FOREIGN_FLAGS = {
+    ("-k", "--worker-class"): "there are no worker classes: ASGI or WSGI is recognised, or said with --interface",
+    ("--preload",): "leave it out: the master never loads the application, so that each reload loads all of it",
+    ("--reload",): "kill -HUP and the master's process number reloads; files are not watched",
+    ("-D", "--daemon"): "it stays in the foreground: let systemd or a container run it",
+    ("--ws", "--ws-max-size", "--ws-ping-interval", "--ws-ping-timeout"): "this version serves no WebSockets",
+    ("--certfile", "--keyfile", "--ca-certs", "--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-version"): (
+        "this version ends no TLS: let the proxy in front do it"
+    ),
+    (
+        "--proxy-headers",
+        "--no-proxy-headers",
+        "--forwarded-allow-ips",
+    ): "headers of proxies are not read in this version",
+    ("--log-config", "--log-config-dict", "--access-logformat"): "the format of the logs is fixed in this version",
+    ("--max-requests", "--max-requests-jitter", "--limit-max-requests"): "workers are not recycled in this version",
+    ("--limit-concurrency", "--worker-connections"): "leave it out: connections are not bounded in this version",
+    ("-u", "--user", "-g", "--group", "-m", "--umask"): "start it as the user that it is to run as",
+    ("--pythonpath",): "name the application's directory with --app-dir",
+    ("--worker-tmp-dir", "--max-interp-workers"): "leave it out: there is nothing like it",
+    ("-t", "--timeout"): "leave it out: how long an answer takes is not bounded in this version",
+}
+
+
+class ServeCommand(click.Command):
+    """The command, its help grouped by subject."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look for a verb first: its options are not ours."""
+        if args and args[0] in VERBS:
+            raise SettingsError(_verb_message(args[0]))
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, a section for each subject."""
+        formatter.write_usage(PROGRAM, "MODULE:ATTR [options]")
+        formatter.write_paragraph()
+        formatter.write_text("Serve a WSGI or ASGI application. A reload (kill -HUP) drops nothing.")
+        formatter.write_paragraph()
+        formatter.write_text(f"Example: {EXAMPLE} --bind 0.0.0.0:8000")
+        sections: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, COMMAND_GROUP)}
+        settings = {setting.name: setting for setting in (*TABLE, *BIND_PARTS)}
+        for one in self.get_params(ctx):
+            setting = settings.get(one.name or "")
+            if setting is not None and setting.positional:  # click has no help for an argument
+                sections[setting.group].append(("MODULE:ATTR", setting.help))
+            elif record := one.get_help_record(ctx):
+                sections[setting.group if setting else COMMAND_GROUP].append(record)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=30)
+        formatter.write_paragraph()
+        formatter.write_text(
+            "Each setting is also an environment variable (--keep-alive-timeout: SMOOTHSERVE_KEEP_ALIVE_TIMEOUT) and a "
+            "key of the file (keep_alive_timeout). A flag comes before the environment, that before the file."
+        )
+
+
+def _options() -> Iterable[click.Parameter]:
+    yield click.Argument(["app"], required=False, metavar="MODULE:ATTR")
+    for setting in (*TABLE, *BIND_PARTS):
+        if not setting.positional:
+            yield _option(setting)
+    yield click.Option(
+        ["-c", "--config"],
+        metavar="FILE",
+        help="Read settings from this TOML file. [default: [tool.smoothserve] "
+        "of pyproject.toml in the working directory, if it is there]",
+    )
+    yield click.Option(["--check-config"], is_flag=True, help="Check the settings, say ok or what is wrong, and exit.")
+    yield click.Option(
+        ["--print-config"],
+        is_flag=True,
+        help="Print the settings in effect as TOML, with the origin of each, and exit.",
+    )
+    yield click.Option(
+        ["-v", "--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_print_version,
+        help="Print the version and exit.",
+    )
+
+
+def _option(setting: Setting) -> click.Option:
+    text = f"{setting.help} [default: {default_text(setting)}]"
+    if isinstance(setting.kind, Switch):
+        pair = "/".join([setting.flag, *setting.off_flags])
+        return click.Option([pair, setting.name], help=text, default=None)
+    return click.Option(
+        [*setting.flags, setting.name],
+        help=text,
+        metavar=setting.kind.metavar,
+        multiple=isinstance(setting.kind, Several),
+    )
+
+
+def _print_version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    del option
+    if value:
+        click.echo(f"{PROGRAM} {__version__}")
+        ctx.exit()
+
+
+def given_flags(ctx: click.Context) -> dict[str, Any]:
+    """Collect what was typed, by setting name, as text; `serve` and the master read it."""
+    return {
+        setting.name: list(value) if isinstance(value := ctx.params[setting.name], tuple) else value
+        for setting in (*TABLE, *BIND_PARTS)
+        if ctx.get_parameter_source(setting.name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _run(ctx: click.Context, serve: Callable[[dict[str, Any], str | None], None]) -> None:
+    flags, config = given_flags(ctx), ctx.params["config"]
+    if flags.get("app") in VERBS:
+        raise SettingsError(_verb_message(flags["app"]))
+    if ctx.params["print_config"]:
+        click.echo(render_toml(resolve_settings(flags, os.environ, config, start_directory())), nl=False)
+    elif ctx.params["check_config"]:
+        prepare(flags, config)
+        click.echo("ok")
+    else:
+        serve(flags, config)
+
+
+def make_command(serve: Callable[[dict[str, Any], str | None], None] = serve) -> ServeCommand:
+    """Make the command; `serve` takes the flags and the configuration file as typed."""
+    return ServeCommand(
+        PROGRAM,
+        params=list(_options()),
+        callback=click.pass_context(lambda ctx, **_: _run(ctx, serve)),
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+
+
+def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
+    """Run the command line; return the exit code. Serving does not return."""
+    command = command or make_command()
+    try:
+        code = command.main(
+            sys.argv[1:] if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False
+        )
+    except SmoothserveError as error:
+        return _fail(str(error), error.exit_code)
+    except click.NoSuchOption as error:
+        return _fail(_no_such_option(error.option_name, command), ExitCode.USAGE)
+    except click.ClickException as error:
+        return _fail(_one_line(error.format_message()), ExitCode.USAGE)
+    except click.Abort:
+        return 130  # as a shell says it of SIGINT
+    return code if isinstance(code, int) else ExitCode.STOPPED
+
+
+def _fail(message: str, code: ExitCode) -> int:
+    click.echo(f"{PROGRAM}: error: {printable(message)}", err=True)
+    return code
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _no_such_option(name: str, command: click.Command) -> str:
+    for flags, advice in FOREIGN_FLAGS.items():
+        if name in flags:
+            return f"no option {name}: {advice}"
+    known = [flag for one in command.params for flag in (*one.opts, *one.secondary_opts) if flag.startswith("--")]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"no option {name}: " + (f"did you mean {near[0]}?" if near else "smoothserve --help lists them all")
+
+
+def _verb_message(verb: str) -> str:
+    return f"the verb {verb} is not available yet in this version: {VERBS[verb]}"

@@ -1,0 +1,205 @@
+"""The accept loop of a worker: fair among workers, and no accepted connection is ever lost.
+
+`asyncio.Server` is not used: closing it loses a connection that falls between accept and attach (CPython gh-109564),
+and it accepts up to `backlog` connections a wake-up, which loads one worker and starves its siblings.
+"""
+
+import asyncio
+import errno
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from smoothserve.connection.balance import STEP_BACK, Balance
+from smoothserve.connection.http import HTTPConnection
+from smoothserve.connection.service import Service
+from smoothserve.control.scoreboard import Counter
+
+#: Connections taken in one wake-up: few, so that other workers on the same listener get their share.
+ACCEPTS_PER_WAKE_UP = 4
+#: When to look for siblings after the start: they start at about the same time.
+SIBLINGS_START = (0.05, 0.15, 0.3)
+#: How often in a row a connection is left to the siblings.
+PATIENCE = 10
+#: Seconds for which an accepted connection counts as a call: its request is on the way.
+EXPECTED = 0.02
+#: Seconds without accepting when the process or system is out of descriptors or memory.
+EXHAUSTED_PAUSE = 0.5
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Acceptor:
+    """Accepts on the worker's listeners while it is started and not paused."""
+
+    def __init__(self, service: Service, listeners: list[socket.socket], balance: Balance | None = None) -> None:
+        self._service = service
+        self._listeners = listeners
+        self._balance = balance
+        self._started = False
+        self._paused = False
+        self._has_accepted = False
+        self._returns: asyncio.TimerHandle | None = None
+        self._patience = PATIENCE
+        self._recent: deque[float] = deque(maxlen=256)
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._started = True
+        self._has_accepted = True
+        self._service.counters[Counter.ACCEPTING] = 1
+        self._service.publish()
+        for seconds in SIBLINGS_START:
+            self._service.loop.call_later(seconds, self._service.publish)
+        self._watch()
+
+    def stop(self) -> None:
+        """Accept nothing more; what waits in the listeners' queues is for other workers."""
+        self._unwatch()
+        self._started = False
+        self._service.counters[Counter.ACCEPTING] = 0
+
+    def pause(self) -> None:
+        """Leave new connections to the siblings for a while."""
+        self._unwatch()
+        self._paused = True
+        self._service.counters[Counter.ACCEPTING] = 0
+
+    def resume(self) -> None:
+        """Accept again after `pause`."""
+        self._paused = False
+        self._service.counters[Counter.ACCEPTING] = int(self._started)
+        self._watch()
+
+    def accept_the_rest_and_close(self) -> None:
+        """Accept until the listeners' queues are empty, then close them: the server stops."""
+        self.stop()
+        for listener in self._listeners:
+            # Also if we drain already: who waits in the queue has nobody else.
+            while self._has_accepted and self._accept_one(listener):
+                pass
+            listener.close()
+        self._listeners = []
+
+    def filenos(self) -> list[int]:
+        """Return the listeners' descriptors."""
+        return [listener.fileno() for listener in self._listeners]
+
+    @property
+    def accepting(self) -> bool:
+        """Whether connections are accepted now."""
+        return self._started and not self._paused and self._returns is None
+
+    def _watch(self) -> None:
+        if self.accepting:
+            for listener in self._listeners:
+                self._service.loop.add_reader(listener, self._on_readable, listener)
+
+    def _unwatch(self) -> None:
+        if self._returns is not None:
+            self._returns.cancel()
+            self._returns = None
+        elif self.accepting:
+            for listener in self._listeners:
+                self._service.loop.remove_reader(listener)
+
+    def _on_readable(self, listener: socket.socket) -> None:
+        if self._patience == 0:
+            # We have left it to the siblings long enough, and they have not come.
+            self._patience = PATIENCE
+            self._accept_one(listener)
+            return
+        for _ in range(ACCEPTS_PER_WAKE_UP):
+            if self._leave_to_siblings():
+                return
+            # Accepting one may have saturated the application, and so paused the acceptor.
+            if not self.accepting or not self._accept_one(listener):
+                return
+            self._patience = PATIENCE
+
+    def _leave_to_siblings(self) -> bool:
+        """Step back for a moment if a sibling should rather have the next connection."""
+        balance, service = self._balance, self._service
+        if balance is None:
+            return False
+        held = len(service.connections) + len(service.attaching)
+        if not (balance.ahead(held) or balance.crowded(len(service.calls) + self._expected())):
+            return False
+        self._unwatch()
+        self._returns = service.loop.call_later(STEP_BACK, self._return)
+        return True
+
+    def _expected(self) -> int:
+        """Return how many connections have just been accepted: their first requests are on the way."""
+        since = self._service.loop.time() - EXPECTED
+        while self._recent and self._recent[0] < since:
+            self._recent.popleft()
+        return len(self._recent)
+
+    def _return(self) -> None:
+        """Come back after having left connections to the siblings: perhaps they still wait."""
+        self._returns = None
+        self._patience -= 1
+        self._watch()
+
+    def _accept_one(self, listener: socket.socket) -> bool:
+        """Accept one connection. Return whether there may be another."""
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._pause_exhausted(error)
+                return False
+            # The client has gone already (ECONNABORTED and the like).
+            return error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
+        client, server = _addresses(sock, address)
+        self._recent.append(self._service.loop.time())
+        attach(self._service, sock, lambda: HTTPConnection(self._service, client, server))
+        return True
+
+    def _pause_exhausted(self, error: OSError) -> None:
+        self._service.error_log.error(
+            "cannot accept connections: %s; trying again in %g s. Raise `ulimit -n` (LimitNOFILE) if this goes on",
+            error.strerror,
+            EXHAUSTED_PAUSE,
+        )
+        if self.accepting:
+            self._unwatch()
+            started, self._started = self._started, False
+            self._service.loop.call_later(EXHAUSTED_PAUSE, self._resume_exhausted, started)
+
+    def _resume_exhausted(self, started: bool) -> None:
+        if started and self._listeners and not self._service.draining:
+            self.start()
+
+
+def attach(service: Service, sock: socket.socket, make: Callable[[], HTTPConnection]) -> None:
+    """Make a connection of an open socket. Until it is one, the service is not empty, so that no drain misses it."""
+    sock.setblocking(False)
+    task = service.loop.create_task(_attach(service, sock, make))
+    service.attaching[task] = sock
+    task.add_done_callback(service.attached)
+
+
+async def _attach(service: Service, sock: socket.socket, make: Callable[[], HTTPConnection]) -> None:
+    try:
+        await service.loop.connect_accepted_socket(make, sock)
+    except OSError as error:
+        # The client has gone between accept and attach: nothing was promised to it yet.
+        service.error_log.debug("a connection could not be attached: %s", error)
+        sock.close()
+
+
+def _addresses(sock: socket.socket, address: object) -> tuple[tuple[str, int] | None, tuple[str, int | None] | None]:
+    """Return client and server address as ASGI has them: IPv6 without flow and scope, a unix socket by its path."""
+    if sock.family == socket.AF_UNIX:
+        path = sock.getsockname()
+        return None, (path if isinstance(path, str) else path.decode("utf-8", "surrogateescape"), None)
+    client = (str(address[0]), int(address[1])) if isinstance(address, tuple) and len(address) >= 2 else None
+    try:
+        name = sock.getsockname()
+    except OSError:
+        return client, None
+    return client, (str(name[0]), int(name[1]))

@@ -1,0 +1,130 @@
+"""The successor's end of a handover: takes offered sockets, and makes connections of them that go on where they were.
+
+The order is the whole point: the ACK is in the kernel before the socket is read from. An ACK that finds the
+predecessor gone changes nothing: then the socket is ours alone.
+"""
+
+import contextlib
+import os
+import socket
+from typing import Any
+
+from smoothserve.connection.acceptor import attach
+from smoothserve.connection.http import HTTPConnection, Resumption
+from smoothserve.connection.service import Service
+from smoothserve.control.channel import Channel, Packet
+from smoothserve.control.handover import HandoverError, HandoverReceiver, Offered, parse_content
+from smoothserve.control.scoreboard import Counter
+
+#: The kinds of connections that this version can go on with.
+KINDS: tuple[str, ...] = ("http",)
+
+
+class Adopting:
+    """Takes over what one predecessor offers on its channel, until the channel ends."""
+
+    def __init__(self, service: Service, channel: Channel) -> None:
+        self._service = service
+        self._channel = channel
+        self._receiver = HandoverReceiver()
+        #: Sockets whose ACK is not in the kernel yet.
+        self._acknowledged: list[tuple[int, Any, Any, Resumption]] = []
+        service.adopting.add(channel)
+        service.loop.add_reader(channel.fileno(), self._on_readable)
+        self._send()
+
+    def _on_readable(self) -> None:
+        for packet in self._channel.receive():
+            self._take(packet)
+        if self._channel.closed:
+            self._service.loop.remove_reader(self._channel.fileno())
+            self._service.loop.remove_writer(self._channel.fileno())
+            self._adopt_acknowledged()
+            self._service.adopting.discard(self._channel)
+            self._channel.close()
+
+    def _take(self, packet: Packet) -> None:
+        fds = list(packet.fds)
+        try:
+            events = self._receiver.receive_packet(packet.data, len(fds), truncated=packet.truncated)
+            for event in events:
+                if isinstance(event, Offered):
+                    self._answer(event, fds)
+        except HandoverError as error:
+            self._service.error_log.error("handover: %s", error)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self._send()
+
+    def _answer(self, event: Offered, fds: list[int]) -> None:
+        """Acknowledge or refuse. Takes the connection's descriptor out of `fds` if it is ours now."""
+        if self._service.draining:
+            self._receiver.refuse(event.offer, "draining")
+            return
+        meta, leftover = event.meta, event.leftover
+        if event.in_file:
+            try:
+                with os.fdopen(fds.pop(), "rb") as file:
+                    file.seek(0)
+                    meta, leftover = parse_content(file.read())
+            except (HandoverError, OSError) as error:
+                self._receiver.refuse(event.offer, str(error), lasting=True)
+                return
+        if meta.get("kind") not in KINDS:
+            self._receiver.refuse(event.offer, "a connection of an unknown kind", lasting=True)
+            return
+        try:
+            resumption = _resumption(meta, leftover)
+        except (TypeError, ValueError) as error:
+            self._receiver.refuse(event.offer, f"what is said of the connection cannot be read: {error}", lasting=True)
+            return
+        if self._receiver.acknowledge(event.offer):
+            self._acknowledged.append(
+                (fds.pop(0), _address(meta.get("client")), _address(meta.get("server")), resumption)
+            )
+
+    def _send(self) -> None:
+        for packet in self._receiver.packets_to_send():
+            self._channel.send(packet)
+        if self._channel.wants_write:
+            self._service.loop.add_writer(self._channel.fileno(), self._on_writable)
+        else:
+            self._adopt_acknowledged()
+
+    def _on_writable(self) -> None:
+        self._channel.flush()
+        if not self._channel.wants_write:
+            self._service.loop.remove_writer(self._channel.fileno())
+            self._adopt_acknowledged()
+
+    def _adopt_acknowledged(self) -> None:
+        acknowledged, self._acknowledged = self._acknowledged, []
+        for fd, client, server, resumption in acknowledged:
+            adopt(self._service, fd, client, server, resumption)
+
+
+def adopt(service: Service, fd: int, client: Any, server: Any, resumption: Resumption) -> None:
+    """Make a connection of a socket that is ours now."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        return
+    service.adopted += 1
+    service.counters[Counter.ADOPTED] = service.adopted
+    attach(service, sock, lambda: HTTPConnection(service, client, server, resumption))
+
+
+def _resumption(meta: dict[str, Any], leftover: bytes) -> Resumption:
+    return Resumption(
+        leftover=leftover,
+        requests=int(meta.get("requests", 0)),
+        idle=float(meta["idle"]) if "idle" in meta else None,
+        head=float(meta["head"]) if "head" in meta else None,
+    )
+
+
+def _address(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else None

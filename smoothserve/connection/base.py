@@ -1,0 +1,155 @@
+"""What every connection of a worker is, whatever protocol it speaks: a transport, its phase and deadline, its closing.
+
+Decides how reading is held and a socket is closed (RFC 9112 section 9.6); which requests or messages travel is the
+subclass's.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from math import inf
+from typing import cast
+
+from smoothserve.connection.service import Service
+
+# What a connection waits for, and so what its deadline is for. Plain numbers: they are compared for every read.
+#: Between requests, or before the first.
+IDLE = 0
+#: A head has begun to come.
+HEAD = 1
+#: A request is being answered.
+BUSY = 2
+#: A request is being answered, and the client sends no more.
+HALF_CLOSED = 3
+#: Our side is closed; the client's is awaited.
+CLOSING = 4
+#: Not read from: it is to be handed over, or has been offered.
+HELD = 5
+
+# Who holds reading back.
+#: The exchange has enough of the body.
+BY_BODY = 1
+#: Enough of further requests has come.
+BY_PIPELINE = 2
+#: The connection is to be handed over.
+BY_HANDOVER = 4
+
+
+class Connection(asyncio.Protocol):
+    """A connection's transport side."""
+
+    __slots__ = (
+        "_close_by",
+        "_eof",
+        "_gone",
+        "_phase",
+        "_read_holds",
+        "_service",
+        "_transport",
+        "_unflushed",
+        "client",
+        "deadline",
+        "scheme",
+        "server",
+        "writable",
+    )
+
+    def __init__(self, service: Service, client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> None:
+        self._service = service
+        self.client = client
+        self.server = server
+        self.scheme = service.scheme
+        self.writable = True
+        self.deadline = inf
+        self._phase = IDLE
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._eof = False
+        self._gone = False
+        self._read_holds = 0
+        self._unflushed = 0
+        self._close_by = inf
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self._gone or self._transport.is_closing()
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the kernel has taken everything that was sent."""
+        return not self._transport.get_write_buffer_size()
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, -1 once it is gone."""
+        return -1 if self._gone else int(self._transport.get_extra_info("socket").fileno())
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; dropped silently once the client has gone."""
+        if not self._gone:
+            self._transport.write(data)
+
+    def let_go(self) -> None:
+        """Forget the connection: it is another worker's. Never `shutdown()`: that would act on the shared socket."""
+        self._gone = True
+        self._transport.abort()
+
+    # reading on and off
+
+    def _hold_reading(self, who: int) -> None:
+        if not self._read_holds and not self._gone:
+            self._transport.pause_reading()
+        self._read_holds |= who
+
+    def _release_reading(self, who: int) -> None:
+        if self._read_holds & who:
+            self._read_holds &= ~who
+            if not self._read_holds and not self._gone and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # closing
+
+    def _close(self) -> None:
+        """Close when everything is sent."""
+        self._phase = CLOSING
+        self.deadline = self._service.now + self._service.timeouts.flush
+        if not self._gone:
+            self._transport.close()
+
+    def _cut_off(self) -> None:
+        """End the connection with a reset: the client must see that its answer is not whole."""
+        self._phase = CLOSING
+        if not self._gone:
+            with contextlib.suppress(OSError):
+                sock = self._transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+    def _close_lingering(self) -> None:
+        """Close our side, wait for the client's: closing at once could reset an answer on its way (RFC 9112 9.6)."""
+        if self._gone or self._phase == CLOSING:
+            return
+        if self._eof or not self._transport.can_write_eof():
+            self._close()
+            return
+        self._phase = CLOSING
+        self.deadline = self._service.now + self._service.timeouts.close
+        self._close_by = self._service.now + self._service.timeouts.close_total
+        self._release_reading(self._read_holds)
+        self._transport.write_eof()
+
+    def _closing_goes_on(self) -> None:
+        """Take note that the client still sends: what it sends is thrown away, but its time begins anew.
+
+        A client that reads its answer only after it has sent everything would lose it by an early reset.
+        """
+        self.deadline = min(self._service.now + self._service.timeouts.close, self._close_by)
+
+    def _closing_timed_out(self) -> None:
+        """Give the client up, unless it still takes what was sent."""
+        unflushed = self._transport.get_write_buffer_size()
+        if unflushed and unflushed != self._unflushed:
+            self._unflushed = unflushed
+            self.deadline = self._service.now + self._service.timeouts.flush
+        else:
+            self._transport.abort()

@@ -1,0 +1,446 @@
+"""One HTTP/1 connection: bytes from the transport to the codec, requests to exchanges, answers back, in order.
+
+Decides when a connection is kept, closed, half-closed or lingered on (RFC 9112 section 9). Knows neither ASGI nor WSGI
+nor a parser: they are behind `Exchange` and `Codec`. `data_received` to `answer_finished` is the hot path.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from math import inf
+from typing import Any, cast
+
+from smoothserve.connection.base import (
+    BUSY,
+    BY_BODY,
+    BY_HANDOVER,
+    BY_PIPELINE,
+    CLOSING,
+    HALF_CLOSED,
+    HEAD,
+    HELD,
+    IDLE,
+    Connection,
+)
+from smoothserve.connection.service import Service
+from smoothserve.control.scoreboard import Counter
+from smoothserve.protocol.events import END_OF_REQUEST, Malformed, Request
+from smoothserve.protocol.exchange import Exchange
+from smoothserve.protocol.response import Response
+
+#: Bytes of further requests that are taken in while one is being answered; beyond that reading pauses.
+PIPELINE_BYTES = 65536
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
+_UNANSWERED = int(Counter.UNANSWERED)
+_IN_HAND = int(Counter.IN_HAND)
+_CONNECTIONS = int(Counter.CONNECTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How an adopted connection goes on where its last worker left it."""
+
+    leftover: bytes = b""
+    """What that worker has read and not used."""
+    requests: int = 0
+    idle: float | None = None
+    """Seconds left to bring the next request."""
+    head: float | None = None
+    """Seconds left to complete the head that has begun."""
+
+
+class HTTPConnection(Connection):
+    """One connection; implements `ExchangeConnection` for the exchange it carries."""
+
+    __slots__ = (
+        "_ahead",
+        "_body_done",
+        "_codec",
+        "_codec_waits",
+        "_continue_pending",
+        "_discarding",
+        "_exchange",
+        "_held_from",
+        "_processing",
+        "_resumption",
+        "_started",
+        "requests",
+    )
+
+    def __init__(
+        self,
+        service: Service,
+        client: tuple[str, int] | None,
+        server: tuple[str, int | None] | None,
+        resumption: Resumption | None = None,
+    ) -> None:
+        super().__init__(service, client, server)
+        self._codec = service.make_codec()
+        self.requests = 0 if resumption is None else resumption.requests
+        self._resumption = resumption
+        self._exchange: Exchange | None = None
+        self._body_done = False
+        self._discarding = False
+        self._continue_pending = False
+        self._codec_waits = False
+        self._held_from = (IDLE, inf)
+        self._processing = False
+        self._ahead = 0
+        self._started = 0.0
+
+    # from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve."""
+        self._transport = cast("asyncio.Transport", transport)
+        service = self._service
+        service.connections.add(self)
+        service.counters[_CONNECTIONS] = len(service.connections)
+        self.deadline = service.idle_deadline(self)
+        if self._resumption is not None:
+            self._resume(self._resumption)
+
+    def _resume(self, resumption: Resumption) -> None:
+        """Go on where the last worker left the connection."""
+        self._resumption = None
+        now = self._service.now
+        if resumption.idle is not None:
+            self.deadline = min(self.deadline, now + resumption.idle)
+        if resumption.leftover:
+            self.data_received(resumption.leftover)
+        if resumption.head is not None and self._phase == HEAD:
+            self.deadline = min(self.deadline, now + resumption.head)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and answer what can be answered."""
+        if self._phase == CLOSING:
+            self._closing_goes_on()
+            return
+        self._codec.receive_data(data)
+        if self._exchange is not None and self._body_done:
+            self._ahead += len(data)
+            if self._ahead > PIPELINE_BYTES and not self._read_holds & BY_PIPELINE:
+                self._hold_reading(BY_PIPELINE)
+            return
+        self._process()
+        if self._exchange is None and self._phase == IDLE and not self._codec.at_boundary:
+            self._phase = HEAD
+            self.deadline = self._service.now + self._service.timeouts.head
+
+    def eof_received(self) -> bool:
+        """Take note that the client sends no more; what it has sent is answered (half-close)."""
+        if self._phase == CLOSING:
+            return False
+        self._eof = True
+        self._codec.receive_eof()
+        if not (self._exchange is not None and self._body_done):
+            self._process()
+        if self._exchange is None:
+            return self._phase == CLOSING
+        self._phase = HALF_CLOSED
+        self.deadline = self._service.now + self._service.timeouts.half_closed
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that the connection is gone."""
+        del exc  # whoever is to blame, the client has gone
+        self._gone = True
+        self.writable = True
+        self.deadline = inf
+        service = self._service
+        service.connections.discard(self)
+        service.counters[_CONNECTIONS] = len(service.connections)
+        if self._phase == HELD and service.offering is not None:
+            service.offering.drop(self)
+        self._leave_exchange()
+        service.check_empty()
+
+    def pause_writing(self) -> None:
+        """Let exchanges wait: the transport holds enough."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """Let exchanges go on."""
+        self.writable = True
+        if self._exchange is not None:
+            self._exchange.writable_again()
+
+    # the requests
+
+    def _process(self) -> None:
+        """Take events from the codec as far as the order of answers allows."""
+        if self._processing:
+            return
+        self._processing = True
+        events = self._codec.events
+        while events and self._phase != CLOSING:
+            exchange = self._exchange
+            if exchange is None:
+                event = events.popleft()
+                if type(event) is Request:
+                    self._begin(event)
+                elif type(event) is Malformed and self._discarding:
+                    self._close_lingering()  # in the body of a request that has its answer
+                elif type(event) is Malformed:
+                    self._refuse(event.status, event.reason)
+                elif event is END_OF_REQUEST and self._discarding:
+                    self._next_request()
+                # else: a part of a body that the application did not want
+            elif self._body_done:
+                break
+            else:
+                event = events.popleft()
+                if event is END_OF_REQUEST:
+                    self._body_done = True
+                    exchange.body_ended()
+                elif type(event) is bytes:
+                    self._continue_pending = False
+                    exchange.data_received(event)
+                elif type(event) is Malformed:
+                    self._refuse(event.status, event.reason)
+        self._processing = False
+
+    def _begin(self, request: Request) -> None:
+        service = self._service
+        service.requests += 1
+        service.unanswered += 1
+        service.counters[_UNANSWERED] = service.unanswered
+        if service.access_log is not None:
+            self._started = service.loop.time()
+        self._phase = BUSY if not self._eof else HALF_CLOSED
+        self.deadline = inf if not self._eof else service.now + service.timeouts.half_closed
+        self._continue_pending = request.expect_continue
+        self._body_done = False
+        self._exchange = exchange = service.application.exchange(self, request)
+        service.calls.add(exchange)
+        service.counters[_IN_HAND] = len(service.calls)
+        # The body that has come with the head is there when the application asks for it.
+        events = self._codec.events
+        while events:
+            event = events[0]
+            if event is END_OF_REQUEST:
+                events.popleft()
+                self._body_done = True
+                exchange.body_ended()
+                break
+            if type(event) is not bytes:
+                break
+            events.popleft()
+            self._continue_pending = False
+            exchange.data_received(event)
+        exchange.start()
+
+    def _next_request(self) -> None:
+        """Go on to the next request: the answer is sent and the request's body is through."""
+        self._discarding = False
+        self._body_done = False
+        self._ahead = 0
+        service = self._service
+        codec = self._codec
+        if service.draining and not self._eof and service.offering is not None and service.offering.wants(self):
+            self._codec_waits = True
+            self._phase = IDLE
+            self.deadline = service.idle_deadline(self)
+            self._hold()
+            self._release_reading(BY_PIPELINE)
+            return
+        codec.next_request()
+        if self._read_holds & BY_PIPELINE:
+            self._release_reading(BY_PIPELINE)
+        if not codec.events:
+            if self._eof:
+                self._close()
+                return
+            self._phase = IDLE
+            self.deadline = service.idle_deadline(self)
+            if not codec.at_boundary:
+                self._phase = HEAD
+                self.deadline = service.now + service.timeouts.head
+        if not self._processing:
+            self._process()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer what is no request that we serve, and close (RFC 9112 section 2.2)."""
+        service = self._service
+        service.error_log.info("request refused with %d: %s (client %s)", status, reason, self.client)
+        exchange = self._exchange
+        started = exchange is not None and exchange.response.started and not exchange.response.head_pending
+        self._leave_exchange()
+        if not started:
+            response = Response("GET", "1.1", keep_alive=False)
+            response.start(status, _ERROR_HEADERS, service.defaults)
+            self.write(response.data_to_send(reason.encode("utf-8", "replace") + b"\n", more=False))
+        self._close_lingering()
+
+    def _leave_exchange(self) -> None:
+        """Part from an exchange whose answer can no longer be sent."""
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            self._answered()
+            exchange.client_left()
+
+    def _answered(self) -> None:
+        service = self._service
+        service.unanswered -= 1
+        service.counters[_UNANSWERED] = service.unanswered
+
+    # ExchangeConnection
+
+    def send_continue(self) -> None:
+        """Send `100 Continue` if the client waits for it (RFC 9110 section 10.1.1)."""
+        if self._continue_pending:
+            self._continue_pending = False
+            self.write(_CONTINUE)
+
+    def pause_body(self) -> None:
+        """Stop reading: the exchange holds enough."""
+        self._hold_reading(BY_BODY)
+
+    def resume_body(self) -> None:
+        """Read on."""
+        self._release_reading(BY_BODY)
+
+    def keep_alive_allowed(self) -> bool:
+        """Whether the connection may stay open after the answer that is about to start.
+
+        A client that still waits for `100 Continue` may or may not send the body: only closing tells where the
+        next request begins; from here on it is not asked any more. A draining connection stays for the pipelined
+        requests that have come already.
+        """
+        if self._continue_pending:
+            self._continue_pending = False
+            return False
+        if not self._service.timeouts.keep_alive:
+            return False
+        if not self._service.draining or self._service.keeps(self):
+            return True
+        return self._body_done and not self._codec.at_boundary
+
+    def answer_finished(self, exchange: Exchange) -> None:
+        """Go on after an answer: to the next request, or to the connection's end."""
+        if exchange is not self._exchange:
+            return
+        service = self._service
+        self._exchange = None
+        self.requests += 1
+        service.unanswered -= 1
+        service.counters[_UNANSWERED] = service.unanswered
+        if service.access_log is not None:
+            service.access_log.note(
+                self.client, exchange.request, exchange.response, service.loop.time() - self._started
+            )
+        if self._read_holds & BY_BODY:
+            self._release_reading(BY_BODY)
+        if not exchange.response.keep_alive:
+            if exchange.request.keep_alive or not self._body_done:
+                # Ours to close: the client may be sending already, which must not reset the answer.
+                self._close_lingering()
+            else:
+                self._close()
+        elif self._body_done:
+            self._next_request()
+        else:
+            self._discarding = True
+            self._phase = IDLE
+            self.deadline = service.idle_deadline(self)
+            if not self._processing:
+                self._process()
+
+    def answer_failed(self, exchange: Exchange) -> None:
+        """Cut the answer off, so that the client sees that it is not whole (RFC 9112 section 8)."""
+        if exchange is not self._exchange:
+            return
+        self._exchange = None
+        self._answered()
+        if exchange.response.ends_with_connection:
+            self._cut_off()
+        else:
+            self._close()
+
+    def call_returned(self, exchange: Exchange) -> None:
+        """Take note that the request is no longer in hand."""
+        service = self._service
+        service.calls.discard(exchange)
+        service.counters[_IN_HAND] = len(service.calls)
+        if service.draining:
+            service.check_empty()
+
+    # deadlines
+
+    def timed_out(self) -> None:
+        """Do what is due at the deadline; called by the sweep."""
+        service = self._service
+        if self._phase == IDLE:
+            if service.draining:
+                self._close_lingering()
+            else:
+                self._close()
+        elif self._phase == HEAD:
+            self._refuse(408, "Request Timeout")
+        elif self._phase == HALF_CLOSED:
+            self.deadline = inf
+            if self._exchange is not None:
+                self._exchange.input_ended()
+        elif self._phase == CLOSING:
+            self._closing_timed_out()
+
+    # handover
+
+    def begin_drain(self) -> None:
+        """Be handed over when idle; without a receiver close after the answer in hand, or when lingering is over."""
+        if (self._phase not in (IDLE, HEAD)) or self._exchange is not None or self._discarding or self._eof:
+            return
+        service = self._service
+        if service.offering is not None and service.offering.wants(self):
+            self._hold()
+        elif self._phase == IDLE:
+            self.deadline = min(self.deadline, service.linger_limit(self))
+
+    def _hold(self) -> None:
+        """Read no more, and be offered as soon as everything sent is out."""
+        self._held_from = (self._phase, self.deadline)
+        self._phase = HELD
+        self.deadline = inf
+        self._hold_reading(BY_HANDOVER)
+        if self._service.offering is not None:
+            self._service.offering.hold(self)
+
+    def describe(self) -> tuple[dict[str, Any], bytes]:
+        """Return what the next worker must know, and the input that is read and not used."""
+        phase, deadline = self._held_from
+        meta: dict[str, Any] = {
+            "kind": "http",
+            "client": self.client,
+            "server": self.server,
+            "requests": self.requests,
+            "head" if phase == HEAD else "idle": max(0.0, deadline - self._service.loop.time()),
+        }
+        return meta, self._codec.trailing_data() or b""
+
+    def take_back(self, leftover: bytes) -> None:
+        """Read on: the connection stays here."""
+        self._phase, self.deadline = self._held_from
+        if self._codec_waits:
+            self._codec_waits = False
+            self._codec.next_request()
+        if leftover:
+            self.data_received(leftover)
+        else:
+            self._process()
+        self._release_reading(BY_HANDOVER)
+
+    def cut(self) -> None:
+        """End the connection now: the drain deadline has passed. An answer that is not out counts as dropped."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.dropped = True
+            exchange.cancel()
+        if exchange is not None or not (self._gone or self.flushed):
+            self._service.note_dropped()
+        self._leave_exchange()
+        if exchange is not None and exchange.response.ends_with_connection:
+            self._cut_off()
+        elif not self._gone:
+            self._transport.abort()

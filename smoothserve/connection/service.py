@@ -1,0 +1,239 @@
+"""What all connections of a worker share: the application, the clock, the counters, the sweep of time-outs.
+
+There is one coarse timer sweep for all connections instead of a timer for each request (benchmark: small answer,
+keep-alive). `now` is the loop's time at the last sweep.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from smoothserve.connection.balance import Balance
+from smoothserve.connection.offering import Offering
+from smoothserve.control.channel import Channel
+from smoothserve.control.scoreboard import Counter
+from smoothserve.protocol.events import Codec, Request
+from smoothserve.protocol.exchange import Application, Exchange
+from smoothserve.protocol.response import DefaultHeaders, Response
+
+if TYPE_CHECKING:
+    from smoothserve.connection.http import HTTPConnection
+
+SWEEP_INTERVAL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a connection may wait, in seconds, each without progress."""
+
+    keep_alive: float = 75.0
+    """Without a request, or before the first."""
+    head: float = 60.0
+    """From the first byte of a head to its end."""
+    half_closed: float = 1.0
+    """From the client's half-close to telling an application that waits for the client's leaving."""
+    close: float = 2.0
+    """For the client to close its side after ours, or to send more (a lingering close)."""
+    close_total: float = 30.0
+    """For a lingering close in all."""
+    flush: float = 60.0
+    """For a closing connection whose client takes nothing of what is still to be sent."""
+
+
+class AccessLog(Protocol):
+    """Where finished answers are noted."""
+
+    def note(self, client: tuple[str, int] | None, request: Request, response: Response, seconds: float) -> None:
+        """Note an answer. `seconds` is the time from the request's head to the answer's last byte."""
+
+
+class Service:
+    """The serving side of a worker, as its connections see it."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        application: Application,
+        make_codec: Callable[[], Codec],
+        defaults: DefaultHeaders,
+        counters: memoryview,
+        error_log: logging.Logger,
+        timeouts: Timeouts | None = None,
+        access_log: AccessLog | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self.loop = loop
+        self.application = application
+        self.make_codec = make_codec
+        self.defaults = defaults
+        self.counters = counters
+        self.error_log = error_log
+        self.timeouts = timeouts or Timeouts()
+        self.access_log = access_log
+        self.scheme = scheme
+        self.now = loop.time()
+        self.connections: set[HTTPConnection] = set()
+        self.calls: set[Exchange] = set()
+        """Application calls that have not returned: what is in hand."""
+        self.unanswered = 0
+        self.requests = 0
+        self.dropped = 0
+        self.draining = False
+        self.attaching: dict[asyncio.Task[None], socket.socket] = {}
+        """Tasks that make connections of open sockets."""
+        self.balance: Balance | None = None
+        self.adopting: set[Channel] = set()
+        """The channels on which connections are taken over."""
+        self.adopted = 0
+        self.handed_over = 0
+        self.offering: Offering | None = None
+        """Where idle connections are handed over while draining; None as long as there is no receiver."""
+        self.linger_until = inf
+        """While draining: when the last idle connection is closed."""
+        self._linger = 0.0
+        self._on_empty: Callable[[], None] | None = None
+
+    def idle_deadline(self, connection: "HTTPConnection") -> float:
+        """Return until when a connection that becomes idle now may bring its next request."""
+        # Without keep-alive only a connection's first request is waited for.
+        deadline = self.now + (self.timeouts.keep_alive or self.timeouts.head)
+        return min(deadline, self.linger_limit(connection)) if self.draining else deadline
+
+    def linger_limit(self, connection: "HTTPConnection") -> float:
+        """Return until when a draining worker keeps an idle connection: without limit if it may be handed over."""
+        return inf if self.keeps(connection) else self.linger_until
+
+    def keeps(self, connection: "HTTPConnection") -> bool:
+        """Whether a connection is kept open while draining: a receiver will take it, this one or another to come."""
+        return self.offering is not None and self.offering.may_take(connection)
+
+    def filenos(self) -> list[int]:
+        """Return the descriptors of all connections and handover channels: what no forked child may keep."""
+        found = [connection.fileno() for connection in self.connections]
+        found += [sock.fileno() for sock in self.attaching.values()]
+        found += [channel.fileno() for channel in self.adopting]
+        if self.offering is not None:
+            found += [link.channel.fileno() for link in self.offering.links]
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in hand and no connection is open."""
+        return not (self.connections or self.calls or self.attaching)
+
+    def hand_over(
+        self, channel: Channel, receiver: int, on_settled: Callable[[], None], on_stuck: Callable[[int], None]
+    ) -> None:
+        """Hand idle connections over on this channel, to the worker of that number, as long as we drain."""
+        if self.offering is None or self.offering.closed:
+            self.offering = Offering(
+                self.loop,
+                on_handed_over=self._note_handed_over,
+                on_settled=on_settled,
+                on_stuck=on_stuck,
+                on_ready=self._collect,
+                on_incompatible=self.stop_handing_over,
+            )
+        self.offering.add_link(channel, receiver)
+
+    def _collect(self) -> None:
+        """Hold what is idle, to be handed over."""
+        if self.draining and self.offering is not None and not self.offering.closed:
+            self.offering.collect(self.connections)
+
+    def stop_handing_over(self) -> None:
+        """Treat what no receiver has taken as what cannot be handed over: close after the next answer, or linger."""
+        if self.offering is not None and not self.offering.closed:
+            self.offering.close()
+            self.linger_until = self.loop.time() + self._linger
+            for connection in list(self.connections):
+                connection.begin_drain()
+
+    def _note_handed_over(self) -> None:
+        self.handed_over += 1
+        self.counters[Counter.HANDED_OVER] = self.handed_over
+
+    def end_drain(self) -> None:
+        """Serve on: the successor is gone."""
+        self.draining = False
+        self.linger_until = inf
+        self._on_empty = None
+        if self.offering is not None:
+            self.offering.close()
+            self.offering = None
+
+    def sweep(self) -> None:
+        """Fire the time-outs that are due, publish the counters; called every `SWEEP_INTERVAL`."""
+        now = self.loop.time()
+        late = now - self.now > 1.2 * SWEEP_INTERVAL
+        self.now = now
+        if late:
+            # The loop was blocked, and uvloop runs timers before it reads: what has come meanwhile comes first.
+            self.publish()
+            return
+        # A time-out changes the set.
+        for connection in [one for one in self.connections if one.deadline <= now]:
+            connection.timed_out()
+        if self.draining and self.offering is not None:
+            self.offering.tick()
+            # Those that were refused for the moment, or came back.
+            self._collect()
+        self.publish()
+
+    def publish(self) -> None:
+        """Write the counters that may lag behind into the scoreboard."""
+        counters = self.counters
+        counters[Counter.REQUESTS] = self.requests
+        counters[Counter.PROGRESS] = now = int(time.monotonic() * 1000)
+        if self.balance is not None:
+            self.balance.look_around(now)
+
+    def begin_drain(self, linger: float, on_empty: Callable[[], None]) -> None:
+        """Let every connection finish what it has in hand. Idle ones are handed over where there is a receiver, else
+        they may bring a request for `linger` seconds more.
+
+        `on_empty` is called, perhaps at once, when nothing is left. Called again, it brings the linger time down.
+        """
+        self.draining = True
+        self._on_empty = on_empty
+        self.now = self.loop.time()
+        self._linger = linger
+        self.linger_until = min(self.linger_until, self.now + linger)
+        if self.offering is not None and not self.offering.closed:
+            self.offering.collect(self.connections)
+        else:
+            for connection in list(self.connections):
+                connection.begin_drain()
+        self.check_empty()
+
+    def attached(self, task: "asyncio.Task[None]") -> None:
+        """Take note that an accepted socket has become a connection, or not."""
+        self.attaching.pop(task, None)
+        self.check_empty()
+
+    def check_empty(self) -> None:
+        """Tell the drain, if there is one, that nothing is left."""
+        if self.draining and self._on_empty is not None and self.empty:
+            on_empty, self._on_empty = self._on_empty, None
+            on_empty()
+
+    def note_dropped(self) -> None:
+        """Count a request that got no whole answer through the server's doing."""
+        self.dropped += 1
+        self.counters[Counter.DROPPED] = self.dropped
+
+    def cut(self) -> int:
+        """End everything that is left: the drain deadline has passed. Return the number of requests dropped by it."""
+        before = self.dropped
+        for connection in list(self.connections):
+            connection.cut()
+        for exchange in list(self.calls):
+            exchange.dropped = True
+            exchange.cancel()
+        return self.dropped - before

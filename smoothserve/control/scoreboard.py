@@ -1,0 +1,78 @@
+"""Counters in shared memory: a row for each worker, written by it, read by the master, alive after a crash.
+
+A row is 32 signed 64-bit integers; a store of an aligned word is atomic on the machines CPython runs on, and
+each word has one writer, so there are no locks.
+"""
+
+import mmap
+import os
+from enum import IntEnum
+
+ROW_WORDS = 32
+ROW_BYTES = ROW_WORDS * 8
+
+
+class Counter(IntEnum):
+    """The words of a row."""
+
+    REQUESTS = 0
+    """Requests begun."""
+    IN_HAND = 1
+    """Application calls that have not returned, and answers that are not complete."""
+    CONNECTIONS = 2
+    """Open connections."""
+    DROPPED = 3
+    """Requests that reached the worker and got no whole answer through the server's doing."""
+    HANDED_OVER = 4
+    """Connections handed over to other workers."""
+    WEBSOCKETS = 5
+    """Open WebSockets."""
+    WEBSOCKETS_CARRIED = 6
+    """WebSockets handed over to other workers."""
+    PROGRESS = 7
+    """Milliseconds of the monotonic clock when the loop last turned."""
+    UNANSWERED = 8
+    """Requests whose answer is not complete: what a crash loses now."""
+    ADOPTED = 9
+    """Connections taken over from other workers."""
+    ACCEPTING = 10
+    """1 while the worker accepts connections."""
+
+
+class Scoreboard:
+    """The shared memory. The master makes it; workers open it by the descriptor they inherit."""
+
+    def __init__(self, fd: int, rows: int) -> None:
+        self.fd = fd
+        self.rows = rows
+        self._map = mmap.mmap(fd, rows * ROW_BYTES)
+        #: All rows, one after the other.
+        self.words = memoryview(self._map).cast("q")
+
+    @classmethod
+    def create(cls, rows: int) -> "Scoreboard":
+        """Make a scoreboard of `rows` rows, all zero."""
+        fd = anonymous_file("smoothserve-scoreboard")
+        os.ftruncate(fd, rows * ROW_BYTES)
+        return cls(fd, rows)
+
+    def row(self, index: int) -> memoryview:
+        """Return the words of a row, to be indexed by `Counter`."""
+        return self.words[index * ROW_WORDS : (index + 1) * ROW_WORDS]
+
+    def clear(self, index: int) -> None:
+        """Set a row to zero, before another worker gets it."""
+        row = self.row(index)
+        for word in range(ROW_WORDS):
+            row[word] = 0
+
+
+def anonymous_file(name: str) -> int:
+    """Return the descriptor of a file without a name (memfd, or an unlinked temporary file). Not inheritable."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    import tempfile  # it loads a great deal, and Linux does without
+
+    fd, path = tempfile.mkstemp(prefix=name)
+    os.unlink(path)
+    return fd

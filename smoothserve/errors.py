@@ -1,0 +1,58 @@
+"""Errors that end a command, each with its exit code; the table of exit codes.
+
+Every `SmoothserveError` is the user's to mend: its text is one line that says what is wrong and what to do,
+and it is printed without a traceback. Anything else that escapes is a defect of ours and keeps its traceback.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the `smoothserve` process exits with. The reference page is rendered from `EXIT_CODES`."""
+
+    STOPPED = 0
+    INTERNAL = 1
+    USAGE = 2
+    BOOT_FAILED = 3
+    BIND_FAILED = 4
+    FILE_FAILED = 6
+
+
+EXIT_CODES: dict[ExitCode, str] = {
+    ExitCode.STOPPED: "stopped as asked (TERM, INT, QUIT), everything in hand answered or counted as dropped",
+    ExitCode.INTERNAL: "a defect in smoothserve itself: the traceback is in the error log",
+    ExitCode.USAGE: "a bad option, value, environment variable or configuration file",
+    ExitCode.BOOT_FAILED: "the application did not boot: not found, raised at import, failed its start-up, or hung",
+    ExitCode.BIND_FAILED: "an address cannot be listened on: in use, not permitted, not of this machine",
+    ExitCode.FILE_FAILED: "a file or program that is needed cannot be used: PID file, log file, interpreter, directory",
+}
+
+
+class SmoothserveError(Exception):
+    """A mistake the user can mend. `str(error)` is one line: what is wrong and how to mend it."""
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+
+class SettingsError(SmoothserveError):
+    """A flag, environment variable or configuration file holds something that cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BootError(SmoothserveError):
+    """The application could not be booted."""
+
+    exit_code = ExitCode.BOOT_FAILED
+
+
+class BindError(SmoothserveError):
+    """An address cannot be listened on."""
+
+    exit_code = ExitCode.BIND_FAILED
+
+
+class FileError(SmoothserveError):
+    """A file, directory or program that the server needs cannot be used."""
+
+    exit_code = ExitCode.FILE_FAILED

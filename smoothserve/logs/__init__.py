@@ -1,0 +1,1 @@
+"""Log lines: their format, where they go, and the access log."""

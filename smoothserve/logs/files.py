@@ -1,0 +1,116 @@
+"""Where log lines go: a file that can be reopened after a rotation, or a descriptor that is there already.
+
+A log that cannot be written (disk full, a pipe whose reader is stuck or gone) costs lines, never the server:
+nothing here blocks or raises once the file has been opened.
+"""
+
+import errno
+import os
+import select
+import stat
+from typing import Final
+
+from smoothserve.errors import FileError
+
+STDOUT: Final = 1
+STDERR: Final = 2
+#: What waits for a stuck pipe; beyond it lines are dropped, and counted.
+MAX_WAITING_BYTES = 1024 * 1024
+#: A pipe that polls writable takes this much without blocking (POSIX: PIPE_BUF is at least 512).
+_PIPE_BYTES = getattr(select, "PIPE_BUF", 512)
+
+
+class LogFile:
+    """A log file, or a standard stream (`path` is `-`, `standard` its descriptor)."""
+
+    def __init__(self, path: str, standard: int = STDERR) -> None:
+        self.path = path
+        self._standard = standard
+        self._fd = self._open()
+        self._careful = _may_block(self._fd)
+        self._waiting = bytearray()
+        self._lost = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits for a stuck reader; `flush` tries again."""
+        return len(self._waiting)
+
+    def write(self, text: str) -> None:
+        """Write whole lines, as far as the other side takes them now."""
+        data = text.encode("utf-8", "backslashreplace")
+        if len(self._waiting) + len(data) > MAX_WAITING_BYTES:
+            self._lost += text.count("\n")
+            return
+        if self._lost and not self._waiting:
+            data = f"[{self._lost} log lines were lost: nobody read them]\n".encode() + data
+            self._lost = 0
+        self._waiting += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as far as the other side takes it."""
+        try:
+            while self._waiting:
+                if self._careful and not _writable(self._fd):
+                    return
+                size = _PIPE_BYTES if self._careful else len(self._waiting)
+                del self._waiting[: os.write(self._fd, self._waiting[:size])]
+        except BlockingIOError:
+            return
+        except OSError:
+            # Disk full, reader gone: these lines are lost, later ones may not be.
+            self._lost += self._waiting.count(b"\n")
+            self._waiting.clear()
+
+    def reopen(self) -> None:
+        """Open the file afresh. If that fails, go on with the one that is open and say so in it."""
+        if self.path == "-":
+            return
+        try:
+            fd = self._open()
+        except FileError as error:
+            self.write(f"[{error}; writing on to the old one]\n")
+            return
+        self.flush()
+        os.close(self._fd)
+        self._fd = fd
+
+    def close(self) -> None:
+        """Write what can be written and close the file (a standard stream stays open)."""
+        self.flush()
+        if self.path != "-":
+            os.close(self._fd)
+
+    def _open(self) -> int:
+        if self.path == "-":
+            return self._standard
+        try:
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise FileError(f"the log file {self.path} cannot be opened: {_reason(error)}") from None
+
+
+def _may_block(fd: int) -> bool:
+    try:
+        return not stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def _writable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"{error.strerror}: check the permissions of it and of its directory"
+    if error.errno == errno.ENOENT:
+        return "its directory does not exist: create it"
+    return error.strerror or str(error)

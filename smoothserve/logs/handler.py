@@ -1,0 +1,30 @@
+"""The error logger of a worker: the same lines, in the same file, as the master's."""
+
+import logging
+
+from smoothserve.logs.lines import Sink, render_line
+
+ERROR_LOGGER = "smoothserve.error"
+
+
+class SinkHandler(logging.Handler):
+    """Renders records as error log lines."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record. What cannot be formatted shows in the log, not as an exception."""
+        try:
+            text = self.format(record)
+        except Exception as error:  # noqa: BLE001 - logging never raises into the one who logs
+            text = f"log record {record.msg!r} with {record.args!r} cannot be formatted: {error!r}"
+        self._sink.write(render_line(record.levelname, text, at=record.created, pid=record.process or 0))
+
+
+def error_logger(sink: Sink, level: int) -> logging.Logger:
+    """Make the error logger. It is not registered: no logging configuration of the application's can silence it."""
+    logger = logging.Logger(ERROR_LOGGER, level)  # noqa: LOG001 - see above
+    logger.addHandler(SinkHandler(sink))
+    return logger

@@ -1,0 +1,99 @@
+"""Error log lines: `[2026-11-21 03:42:59 +0000] [pid] [INFO] message`.
+
+The master writes its lines with `Log`, which does without the logging package; what formats a worker's records
+calls `render_line`. Where lines go is not known here (`files.LogFile`).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Protocol
+
+
+class Level(IntEnum):
+    """How grave a line is; the numbers are the logging package's."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+    CRITICAL = 50
+
+
+class Sink(Protocol):
+    """Where lines go."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be written."""
+
+    def flush(self) -> None:
+        """Write what waits, as far as the other side takes it."""
+
+    def write(self, text: str) -> None:
+        """Write whole lines. Never raises."""
+
+    def reopen(self) -> None:
+        """Open the file afresh: it has been rotated."""
+
+
+def render_line(level: str, message: str, *, at: float, pid: int) -> str:
+    """Render one line (of several, if the message has line ends in it, as a traceback has).
+
+    `at` is in seconds since the epoch.
+    """
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at))
+    return f"[{stamp}] [{pid}] [{level}] {message}\n"
+
+
+def parse_level(name: str) -> Level:
+    """Return the level of that name, in any case; what is not known counts as INFO."""
+    return Level.__members__.get(name.upper(), Level.INFO)
+
+
+class Log:
+    """The master's own log."""
+
+    def __init__(self, sink: Sink, level: Level = Level.INFO, clock: Callable[[], float] = time.time) -> None:
+        self._sink = sink
+        self._clock = clock
+        self.level = level
+
+    def write(self, level: Level, message: str) -> None:
+        """Write a line if its level is not below the log's."""
+        if level >= self.level:
+            self._sink.write(render_line(level.name, message.rstrip("\n"), at=self._clock(), pid=os.getpid()))
+
+    def debug(self, message: str) -> None:
+        """Write what only a developer of smoothserve wants to know."""
+        self.write(Level.DEBUG, message)
+
+    def info(self, message: str) -> None:
+        """Write what happens as it should."""
+        self.write(Level.INFO, message)
+
+    def warning(self, message: str) -> None:
+        """Write what an operator should look at some day."""
+        self.write(Level.WARNING, message)
+
+    def error(self, message: str) -> None:
+        """Write what went wrong."""
+        self.write(Level.ERROR, message)
+
+    def critical(self, message: str) -> None:
+        """Write what ends the server."""
+        self.write(Level.CRITICAL, message)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether lines wait for somebody to read them."""
+        return self._sink.waiting_bytes > 0
+
+    def flush(self) -> None:
+        """Write what waits, as far as the other side takes it."""
+        self._sink.flush()
+
+    def reopen(self) -> None:
+        """Open the file afresh: it has been rotated."""
+        self._sink.reopen()

@@ -1,0 +1,156 @@
+"""The root of the master process: `python -P -m smoothserve.master FD`, exec'ed by the command line.
+
+Reads the settings, puts the parts together, and exits with a code of `errors.EXIT_CODES`. It holds the standard library
+and modules of our own only, so that a reload never meets something old in here.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+
+from smoothserve import __version__
+from smoothserve.control.launch import MasterLaunch, read_launch
+from smoothserve.errors import ExitCode, SmoothserveError
+from smoothserve.logs.files import STDERR, LogFile
+from smoothserve.logs.lines import Level, Log, parse_level
+from smoothserve.master.pidfile import PROCESS_NAME, PidFile
+from smoothserve.master.policy import Policy
+from smoothserve.master.report import count
+from smoothserve.master.signals import SignalInbox
+from smoothserve.master.spawn import Origin, Recipe
+from smoothserve.master.supervisor import Configuration, Supervisor
+from smoothserve.net.addresses import parse_bind
+from smoothserve.net.listeners import Listener, open_listener
+from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
+
+#: The workers of a master that was killed close their listeners within this many seconds.
+BIND_PATIENCE = 1.0
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
+
+
+def main(argv: list[str]) -> int:
+    """Run the master that the launch message behind descriptor `argv[1]` describes; return the exit code."""
+    _open_standard_streams()
+    inbox = SignalInbox()
+    inbox.install()
+    _name_process()
+    log = Log(LogFile("-", STDERR))
+    try:
+        launch = read_launch(MasterLaunch, int(argv[1]))
+        settings = _load(launch)
+        log = Log(LogFile(settings.error_logfile, STDERR), parse_level(settings.log_level))
+        return serve(launch, settings, log, inbox)
+    except SmoothserveError as error:
+        log.critical(str(error))
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - a defect of ours: its traceback belongs into the error log
+        log.critical(f"defect in smoothserve:\n{traceback.format_exc()}")  # noqa: G004 - not the logging package's log
+        return ExitCode.INTERNAL
+    finally:
+        inbox.close()
+
+
+def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox) -> ExitCode:
+    """Serve until told to stop; return the exit code. Raise `SmoothserveError` if it cannot begin."""
+    python = f"{_IMPLEMENTATIONS.get(sys.implementation.name, sys.implementation.name)} {sys.version.split()[0]}"
+    workers = count(settings.workers, "worker")
+    log.write(Level.INFO, f"smoothserve {__version__} starting: {workers} for {settings.app}, {python}")
+    pid_file = PidFile(settings.pid_file) if settings.pid_file else None
+    if pid_file is not None:
+        pid_file.check()
+    supervisor = Supervisor(
+        configuration=configuration_of(settings),
+        load=Loader(launch, settings, log).load,
+        open_listeners=lambda: _listen(settings),
+        started=pid_file.write if pid_file is not None else lambda: None,
+        origin=Origin(launch.script, launch.executable, launch.directory),
+        inbox=inbox,
+        log=log,
+        app=settings.app,
+        access_log=settings.access_log,
+    )
+    try:
+        return supervisor.run()
+    finally:
+        if pid_file is not None:
+            pid_file.remove()
+
+
+class Loader:
+    """Reads the settings again for a reload. What only a restart can change stays, and a line says so."""
+
+    def __init__(self, launch: MasterLaunch, settings: Settings, log: Log) -> None:
+        self._launch = launch
+        self._settings = settings
+        self._log = log
+
+    def load(self) -> Configuration:
+        """Return the configuration as it is now. Raise `SettingsError` if it cannot be used."""
+        new = _load(self._launch)
+        kept = changed_needing_restart(self._settings, new)
+        if kept:
+            names = ", ".join("--" + name.replace("_", "-") for name in kept)
+            self._log.warning(f"changed, but a reload keeps it as it was: {names}; stop and start to change it")
+        settings = keep_needing_restart(self._settings, new)
+        self._log.level = parse_level(settings.log_level)
+        return configuration_of(settings)
+
+
+def configuration_of(settings: Settings) -> Configuration:
+    """Take from the settings what the rules and the workers need."""
+    return Configuration(
+        policy=Policy(
+            workers=settings.workers,
+            all_at_once=settings.reload_strategy == "all",
+            soak_interval=settings.soak_interval,
+            boot_timeout=settings.boot_timeout,
+            graceful_timeout=settings.graceful_timeout,
+            drain_timeout=settings.drain_timeout,
+            kill_timeout=settings.kill_timeout,
+            linger_timeout=settings.linger_timeout,
+            max_draining=settings.max_draining,
+        ),
+        recipe=Recipe(
+            settings=settings.to_dict(),
+            python=settings.python,
+            chdir=settings.chdir,
+            env=settings.env,
+            env_file=settings.env_file,
+        ),
+    )
+
+
+def _load(launch: MasterLaunch) -> Settings:
+    return load_settings(launch.flags, os.environ, launch.config, launch.directory)
+
+
+def _listen(settings: Settings) -> list[Listener]:
+    listeners: list[Listener] = []
+    try:
+        for text in settings.bind:
+            listeners.append(open_listener(parse_bind(text), settings.backlog, BIND_PATIENCE))  # noqa: PERF401 - those opened so far are closed on an error
+    except SmoothserveError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _open_standard_streams() -> None:
+    """See that descriptors 0 to 2 are open: else a listener would get one of these numbers."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _name_process() -> None:
+    """Let `pkill -HUP smoothserve` find the master (Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write(PROCESS_NAME)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

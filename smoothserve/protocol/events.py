@@ -1,0 +1,132 @@
+"""What a codec yields, and the interface that every HTTP/1 codec has.
+
+A codec turns the bytes of one connection into `Request`, body data (`bytes`), `END_OF_REQUEST` and, at most once
+and last, `Malformed`. It does no I/O and knows nothing of responses (see `response.py`).
+"""
+
+from collections import deque
+from typing import Protocol
+
+
+class Request:
+    """The head of a request. `headers` have lower-case names, in the order of arrival, trailers not among them."""
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "method",
+        "query_string",
+        "raw_path",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        raw_path: bytes,
+        query_string: bytes,
+        http_version: str,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool,
+        content_length: int | None = None,
+        chunked: bool = False,
+        expect_continue: bool = False,
+        upgrade: bytes | None = None,
+    ) -> None:
+        self.method = method
+        """As sent: methods are case-sensitive (RFC 9110 section 9.1)."""
+        self.target = target
+        """The request target as sent (RFC 9112 section 3.2)."""
+        self.raw_path = raw_path
+        """The path as sent, percent-encoded, without the query; of an absolute-form target its path (`/` if empty)."""
+        self.query_string = query_string
+        """What follows the first `?`, percent-encoded, without it."""
+        self.http_version = http_version
+        """`1.0` or `1.1`."""
+        self.headers = headers
+        self.keep_alive = keep_alive
+        """Whether the client would keep the connection open (RFC 9112 section 9.3)."""
+        self.content_length = content_length
+        self.chunked = chunked
+        self.expect_continue = expect_continue
+        """`Expect: 100-continue` from an HTTP/1.1 client with a body."""
+        self.upgrade = upgrade
+        """The Upgrade header, lower-case, if Connection names it in an HTTP/1.1 request (RFC 9110 section 7.8)."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether body data can follow before `END_OF_REQUEST`."""
+        return self.chunked or bool(self.content_length)
+
+
+class EndOfRequest:
+    """The request is complete. Its one instance is `END_OF_REQUEST`."""
+
+    __slots__ = ()
+
+
+class Malformed:
+    """The bytes are no HTTP/1 request that we serve. Answer with `status`, then close; nothing follows."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        self.reason = reason
+
+
+END_OF_REQUEST = EndOfRequest()
+
+Event = Request | bytes | EndOfRequest | Malformed
+
+
+class Limits:
+    """Bounds on the head of a request. Beyond them: 414 for the request line, 431 for the rest."""
+
+    __slots__ = ("fields", "head_bytes", "request_line_bytes")
+
+    def __init__(self, request_line_bytes: int = 8190, fields: int = 100, head_bytes: int = 65536) -> None:
+        self.request_line_bytes = request_line_bytes
+        self.fields = fields
+        self.head_bytes = head_bytes
+
+
+class Codec(Protocol):
+    """One connection's reading side. One instance for each connection.
+
+    `receive_data` and `receive_eof` never raise: what is wrong with the bytes becomes a `Malformed` event. After
+    that, further bytes are ignored. Events come in the order of the bytes; bytes of a further request are held back
+    until `next_request`.
+    """
+
+    events: "deque[Event]"
+    """Parsed and not yet taken; the connection takes from the left."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Parse bytes from the connection."""
+
+    def receive_eof(self) -> None:
+        """Take note that the client sends no more. In the middle of a request: `Malformed(400)`."""
+
+    def next_request(self) -> None:
+        """Go on to the next request: the one before is answered. May append events (of bytes that were held back)."""
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the codec is between requests: no event waits, and no byte of a further request has come.
+
+        Only then can the connection be closed as idle without losing a request.
+        """
+
+    def trailing_data(self) -> bytes | None:
+        """Give back the bytes that are not yet part of an event, so that another codec can go on with them.
+
+        `b""` at a boundary, None within a body.
+        """

@@ -1,0 +1,272 @@
+"""The framing of one response: status line, headers, body or chunks, as bytes (RFC 9110, RFC 9112 sections 6 and 7).
+
+Framing is the server's: what the application says about Connection, Transfer-Encoding and a wrong Content-Length
+never reaches the wire. This is the hot path: the names seen are remembered with what they mean, and a whole small
+answer is one join (benchmark: small answer, keep-alive).
+"""
+
+import re
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+
+
+class InvalidResponseError(ValueError):
+    """What the application wants to send cannot be sent: a bad status, header or length. The text says what."""
+
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_DIGITS = re.compile(rb"[0-9]{1,18}\Z")
+_REASON = re.compile(rb"[\t \x21-\x7e\x80-\xff]*\Z")
+
+STATUS_LINES: dict[int, bytes] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status >= 200
+}
+
+_PLAIN, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION, _DEFAULTED = range(5)
+_MEANINGS = {
+    b"content-length": _CONTENT_LENGTH,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"connection": _CONNECTION,
+    b"keep-alive": _TRANSFER_ENCODING,
+}
+#: Bound on the header names that are remembered, since an application could make them up.
+_MAX_NAMES = 512
+
+
+class DefaultHeaders:
+    """The headers that the server adds: `date`, `server`, and what `--header` says; rendered once a second.
+
+    A header of the application's takes the place of a default one of the same name.
+    """
+
+    def __init__(self, server: bytes | None = b"smoothserve", extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._fixed = [(name.lower(), value) for name, value in extra]
+        if server is not None and not any(name == b"server" for name, _ in self._fixed):
+            self._fixed.insert(0, (b"server", server))
+        self.names = frozenset([b"date", *(name for name, _ in self._fixed)])
+        #: Header names seen in responses, each with what it means.
+        self.known: dict[bytes, int] = {}
+        self.block = b""
+        self.render()
+
+    def render(self, now: float | None = None) -> None:
+        """Render the block for the second `now` (Unix time; the present if None)."""
+        self._date = formatdate(now, usegmt=True).encode()
+        self.block = self.without(frozenset())
+
+    def without(self, names: frozenset[bytes] | set[bytes]) -> bytes:
+        """Return the block without the headers of these names."""
+        lines = [(b"date", self._date), *self._fixed]
+        return b"".join([b"%b: %b\r\n" % line for line in lines if line[0] not in names])
+
+    def learn(self, name: object) -> int:
+        """Validate a header name (RFC 9110 section 5.1), remember and return what it means."""
+        if not isinstance(name, bytes):
+            raise InvalidResponseError(f"header name {name!r} is {type(name).__name__}, not bytes")
+        if not _TOKEN.match(name):
+            raise InvalidResponseError(f"header name {name!r} has characters that no name may have")
+        lower = name.lower()
+        meaning = _DEFAULTED if lower in self.names else _MEANINGS.get(lower, _PLAIN)
+        if len(self.known) < _MAX_NAMES:
+            self.known[name] = meaning
+        return meaning
+
+
+def render_status(status: object, reason: bytes | None = None) -> bytes:
+    """Render a status line. Raise `InvalidResponseError` for a status that no final response has."""
+    if type(status) is int and reason is None and status in STATUS_LINES:
+        return STATUS_LINES[status]
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 999:
+        raise InvalidResponseError(f"status {status!r} is not a number from 200 to 999")
+    reason = reason or b""
+    if not _REASON.match(reason):
+        raise InvalidResponseError(f"reason phrase {reason!r} has control characters")
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+class Response:
+    """The framing of one response.
+
+    `start` takes status and headers, then each `data_to_send` returns the bytes to write for a part of the body, the
+    first with the head in front. `complete` is true after the last part, `keep_alive` says whether the
+    connection may be used again (final once `start` has been called, but a failure can still clear it).
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_head",
+        "_left",
+        "_old_client",
+        "_without_body",
+        "bytes_sent",
+        "complete",
+        "error",
+        "keep_alive",
+        "started",
+        "status",
+    )
+
+    def __init__(self, method: str, http_version: str, *, keep_alive: bool) -> None:
+        self._without_body = method == "HEAD"
+        self._old_client = http_version == "1.0"
+        self.keep_alive = keep_alive
+        self.started = False
+        self.complete = False
+        self.status = 0
+        self.bytes_sent = 0
+        self.error: str | None = None
+        """What is wrong with the body that the application sent, if anything: the connection must be closed."""
+        self._head: bytes | None = None
+        self._chunked = False
+        self._left: int | None = None
+
+    @property
+    def head_pending(self) -> bool:
+        """Whether the response has been started and nothing of it has been rendered yet."""
+        return self._head is not None
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether only the connection's end tells where the body ends, so that a cut answer would look whole."""
+        return self.started and not (self._chunked or self._without_body) and self._left is None
+
+    def start(
+        self,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]],
+        defaults: DefaultHeaders,
+        reason: bytes | None = None,
+    ) -> None:
+        """Take status and headers; nothing is to be written yet.
+
+        Raise `InvalidResponseError` for what must not reach the wire; the response can then be started again,
+        with an error page.
+        """
+        status_line = STATUS_LINES.get(status) if reason is None else None
+        if status_line is None:
+            status_line = render_status(status, reason)
+        parts = [status_line, defaults.block]
+        notable: list[tuple[int, bytes, bytes]] = []
+        known = defaults.known
+        count = 0
+        for name, value in headers:
+            meaning = known.get(name)
+            if meaning is None:
+                meaning = defaults.learn(name)
+            if meaning:
+                notable.append((meaning, name, value))
+                if meaning != _DEFAULTED:
+                    continue
+            parts += (name, b": ", value, b"\r\n")
+            count += 1
+        declared: int | None = None
+        keep_alive = self.keep_alive
+        for meaning, _, value in notable:
+            if meaning == _CONTENT_LENGTH:
+                declared = _parse_length(value, declared)
+            elif meaning == _CONNECTION and _asks_for_close(value):
+                keep_alive = False
+            elif meaning == _DEFAULTED:
+                parts[1] = defaults.without({name.lower() for meaning, name, _ in notable if meaning == _DEFAULTED})
+        try:
+            head = b"".join(parts)
+        except TypeError:
+            raise InvalidResponseError("a header value is not bytes") from None
+        # One scan over the joined head instead of one for each value: what is beyond our own line ends is injected.
+        ours = count + 1 + parts[1].count(b"\n")
+        if head.count(b"\n") != ours or head.count(b"\r") != ours or b"\0" in head:
+            raise InvalidResponseError("a header value has a line break or a NUL in it")
+        self._frame(status, head, declared, keep_alive=keep_alive)
+
+    def _frame(self, status: int, head: bytes, declared: int | None, *, keep_alive: bool) -> None:
+        """Decide how the end of the body is told (RFC 9110 section 8.6, RFC 9112 section 6)."""
+        self.status = status
+        self.started = True
+        self.keep_alive = keep_alive
+        if status == 204 or status == 304 or status == 205:
+            # 205 may have no content either (RFC 9110 section 15.3.6), and a 204 no Content-Length (8.6).
+            self._without_body = True
+            if status == 205:
+                head += b"content-length: 0\r\n"
+            elif status == 304 and declared is not None:
+                head += b"content-length: %d\r\n" % declared
+        elif declared is not None:
+            head += b"content-length: %d\r\n" % declared
+            self._left = declared
+        self._head = head
+
+    def data_to_send(self, data: bytes | bytearray | memoryview, *, more: bool) -> bytes:
+        """Frame a part of the body; `more` says whether another follows. Return the bytes to write.
+
+        A body that is longer or shorter than the declared length sets `error` and clears `keep_alive`; of a longer
+        one just the declared length is returned.
+        """
+        if type(data) is not bytes:
+            if not isinstance(data, bytearray | memoryview):
+                raise InvalidResponseError(f"the body is {type(data).__name__}, not bytes")
+            data = bytes(data)
+        head = self._head
+        if head is not None:
+            self._head = None
+            prefix = self._finish_head(head, data, more=more)
+        else:
+            prefix = b""
+        if self._without_body:
+            self.complete = not more
+            return prefix
+        left = self._left
+        if left is not None:
+            size = len(data)
+            if size > left:
+                self.error = f"the body is longer than its Content-Length, by {size - left} bytes or more"
+                self.keep_alive = False
+                data = data[:left]
+                size = left
+            elif not more and size < left:
+                self.error = f"the body is {left - size} bytes shorter than its Content-Length"
+                self.keep_alive = False
+            self._left = left - size
+            self.bytes_sent += size
+            self.complete = not more
+            return prefix + data if prefix else data
+        self.bytes_sent += len(data)
+        self.complete = not more
+        if self._chunked:
+            # An empty chunk would end the body.
+            chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            return b"%b%b%b" % (prefix, chunk, b"" if more else b"0\r\n\r\n")
+        return prefix + data
+
+    def _finish_head(self, head: bytes, data: bytes, *, more: bool) -> bytes:
+        if self._left is None and not (self._without_body and self.status in (204, 205, 304)):
+            if not more and not self._without_body:
+                # The whole body is here: its length is known although the application did not say it.
+                self._left = len(data)
+                head += b"content-length: %d\r\n" % len(data)
+            elif self._old_client:
+                if not self._without_body:
+                    self.keep_alive = False  # the end of the connection is the end of the body
+            elif more:
+                head += b"transfer-encoding: chunked\r\n"
+                self._chunked = True
+        if not self.keep_alive:
+            return head + b"connection: close\r\n\r\n"
+        if self._old_client:
+            return head + b"connection: keep-alive\r\n\r\n"
+        return head + b"\r\n"
+
+
+def _asks_for_close(value: object) -> bool:
+    if not isinstance(value, bytes):
+        raise InvalidResponseError("a header value is not bytes")
+    return b"close" in value.lower()
+
+
+def _parse_length(value: object, before: int | None) -> int:
+    if not isinstance(value, bytes) or not _DIGITS.match(value):
+        raise InvalidResponseError(f"Content-Length {value!r} is not a number")
+    length = int(value)
+    if before is not None and before != length:
+        raise InvalidResponseError(f"two Content-Length headers that differ: {before} and {length}")
+    return length

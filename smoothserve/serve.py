@@ -1,0 +1,112 @@
+"""`smoothserve MODULE:ATTR`: check everything that can be checked, then become the master, in the same process.
+
+The master is exec'ed clean, so that it holds no module of the command line's, and keeps the process number that the
+user's supervisor knows. It resolves the settings afresh, from what is in the launch message, now and at each reload.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from smoothserve.control.interpreter import find_interpreter, working_directory
+from smoothserve.control.launch import MasterLaunch, write_launch
+from smoothserve.errors import FileError
+from smoothserve.settings import Settings, load_settings
+
+MASTER_MODULE = "smoothserve.master"
+#: Blocked through the exec, since by default they would end the master before its handlers stand; it lets them
+#: through then. TERM and INT end it at once: nothing has begun.
+HELD_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGWINCH,
+)
+#: Seconds that another interpreter may take to say that it has smoothserve.
+_PROBE_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A start that has been checked: what to execute and with which message."""
+
+    settings: Settings
+    launch: MasterLaunch
+    python: str
+
+
+def start_directory() -> str:
+    """Return the directory that the command was started in, as the user sees it. Raise `FileError` if it is gone."""
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        raise FileError("the working directory does not exist any more: change to one that does") from None
+    return working_directory(None, os.environ, cwd)
+
+
+def prepare(flags: Mapping[str, Any], config: str | None) -> Prepared:
+    """Check settings, directory and interpreter. Raise `SettingsError` or `FileError` for the user's mistakes."""
+    directory = start_directory()
+    settings = load_settings(flags, os.environ, config, directory)
+    script = os.path.join(directory, sys.argv[0])
+    python = find_interpreter(settings.python, script, sys.executable, working_directory(settings.chdir, {}, directory))
+    if not _same_environment(python, sys.executable):
+        _probe(python)
+    launch = MasterLaunch(
+        flags=dict(flags), config=config, script=script, executable=sys.executable, directory=directory
+    )
+    return Prepared(settings, launch, python)
+
+
+def serve(
+    flags: Mapping[str, Any], config: str | None, execute: Callable[[str, list[str]], NoReturn] = os.execv
+) -> NoReturn:
+    """Become the master. Raise `SettingsError` or `FileError` if the user must mend something first.
+
+    `flags` are by setting name, as text or as values that JSON holds; `config` is the file as typed.
+    """
+    prepared = prepare(flags, config)
+    fd = write_launch(prepared.launch)
+    os.set_inheritable(fd, True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    try:
+        execute(prepared.python, [prepared.python, "-P", "-m", MASTER_MODULE, str(fd)])
+    except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(fd)
+        raise FileError(
+            f"the interpreter {prepared.python} cannot be executed ({error.strerror}): name one with --python"
+        ) from None
+
+
+def _same_environment(python: str, other: str) -> bool:
+    try:
+        return os.path.samefile(os.path.dirname(python), os.path.dirname(other))
+    except OSError:
+        return False
+
+
+def _probe(python: str) -> None:
+    """See whether another interpreter has smoothserve: after exec, its own words would be all the user gets."""
+    import subprocess
+
+    command = [python, "-P", "-c", "import smoothserve.master"]
+    try:
+        result = subprocess.run(command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT)  # noqa: S603 - the user's own
+    except OSError as error:
+        raise FileError(f"the interpreter {python} cannot be executed ({error.strerror})") from None
+    except subprocess.TimeoutExpired:
+        raise FileError(f"the interpreter {python} did not answer in {_PROBE_TIMEOUT:.0f} s") from None
+    if result.returncode != 0:
+        said = result.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+        raise FileError(
+            f"the interpreter {python} cannot run smoothserve ({said[-1]}): install smoothserve for it (Python 3.11 "
+            "or newer), or name another with --python"
+        )

@@ -1,0 +1,155 @@
+"""What an application's name, an address, a header, a path may look like: functions from text to its normal form.
+
+Each raises `NotAllowedError`, which says how to write it instead. None of them looks at the world: whether a file
+exists or a port is free is found out by whoever uses it.
+"""
+
+import ipaddress
+import os
+import re
+
+from smoothserve.settings.kinds import NotAllowedError
+
+BIND_FORMS = "host:port, [ipv6]:port, unix:/path or fd://N"
+DEFAULT_PORT = 8000
+
+_MODULE_PART = re.compile(r"[^\s:/\\.()]+\Z")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
+_FD = re.compile(r"fd://([0-9]{1,6})\Z")
+_HOST = re.compile(r"[^\s:/@\[\]*]+\Z")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110 section 5.6.2
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")  # RFC 9110 section 5.5
+_ENV_NAME = re.compile(r"[^\s=]+\Z")
+#: The server frames and dates its answers itself.
+_OWN_HEADERS = frozenset({"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"})
+
+
+def check_app(text: str) -> str:
+    """Check `MODULE:ATTR`, both dotted; a hint for what other servers or a shell's completion would have."""
+    module, colon, attribute = text.partition(":")
+    if module.endswith(".py") or "/" in module:
+        raise NotAllowedError(f"names a file, not a module: did you mean {_from_path(module, attribute or 'app')}?")
+    if attribute.endswith(")"):
+        name = attribute.partition("(")[0]
+        raise NotAllowedError(
+            f"calls {name}: for a callable that makes the application write {module}:{name} --factory"
+        )
+    if not all(_MODULE_PART.match(part) for part in module.split(".")):
+        raise NotAllowedError("is not MODULE:ATTR, such as myapp:app or pkg.module:app")
+    if not colon or not attribute:
+        raise NotAllowedError(f"names no attribute: write MODULE:ATTR, such as {module}:app")
+    if not all(part.isidentifier() for part in attribute.split(".")):
+        raise NotAllowedError(f"is not MODULE:ATTR: {attribute} is no attribute, write for example {module}:app")
+    return text
+
+
+def _from_path(path: str, attribute: str) -> str:
+    directory, name = os.path.split(path.removesuffix(".py").rstrip("/"))
+    if os.path.isabs(path) or ".." in path.split("/"):
+        return f"{name}:{attribute} --app-dir {directory or '/'}"
+    parts = [part for part in directory.split("/") if part not in ("", ".")]
+    return ".".join([*parts, name]) + f":{attribute}"
+
+
+def check_bind(text: str) -> str:
+    """Check an address to listen on; its normal form has a host, a decimal port, one spelling of `unix:`."""
+    text = text.strip()
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:").removeprefix("//")
+        if not path:
+            raise NotAllowedError("names no path: write unix:/path/to.sock")
+        return f"unix:{path}"
+    if text.startswith("fd:"):
+        found = _FD.match(text)
+        if found is None:
+            raise NotAllowedError("is not fd://N with the number of an inherited descriptor, such as fd://3")
+        return f"fd://{int(found[1])}"
+    return _check_host_and_port(text)
+
+
+def _check_host_and_port(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        if _PORT.match(text):
+            raise NotAllowedError(f"has no host: write 127.0.0.1:{text}, or :{text} for all interfaces")
+        if _HOST.match(text) or text.endswith("]"):
+            raise NotAllowedError(f"has no port: write {text}:{DEFAULT_PORT}")
+        raise NotAllowedError(f"is not {BIND_FORMS}")
+    if _is_ipv6(text) and not text.startswith("["):
+        raise NotAllowedError(f"needs brackets and a port: write [{text}]:{DEFAULT_PORT}")
+    if not _PORT.match(port) or int(port) > 65535:
+        raise NotAllowedError(f"is not {BIND_FORMS}, with a port from 0 to 65535")
+    return f"{_check_bind_host(host)}:{int(port)}"
+
+
+def _check_bind_host(host: str) -> str:
+    if host == "":
+        return "0.0.0.0"
+    if host == "*":
+        raise NotAllowedError("has * for a host: write 0.0.0.0, and [::] as well for IPv6")
+    if host.startswith("[") and host.endswith("]"):
+        if not _is_ipv6(host[1:-1]):
+            raise NotAllowedError("has no IPv6 address in its brackets: write for example [::1]:8000")
+        return host
+    if not _HOST.match(host):
+        raise NotAllowedError(f"is not {BIND_FORMS}")
+    return host
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_host(text: str) -> str:
+    """Check a host without a port, an IPv6 address with or without brackets; return it as `bind` writes it."""
+    text = text.strip()
+    if _is_ipv6(text):
+        return f"[{text}]"
+    if not text:
+        raise NotAllowedError("is not a host name or an address")
+    try:
+        return _check_bind_host(text)
+    except NotAllowedError:
+        raise NotAllowedError("is not a host name or an address: the port goes to --port") from None
+
+
+def check_header(text: str) -> str:
+    """Check a response header; its normal form is `Name: value`."""
+    name, colon, value = text.partition(":")
+    name, value = name.strip(" \t"), value.strip(" \t")
+    if not colon or not _TOKEN.match(name):
+        raise NotAllowedError('is not a header: write "Name: value"')
+    if not _FIELD_VALUE.match(value):
+        raise NotAllowedError("has a line end, a control character or a letter beyond Latin-1 in its value")
+    if name.lower() in _OWN_HEADERS:
+        raise NotAllowedError(f"is not for --header: the server sets {name} itself")
+    return f"{name}: {value}"
+
+
+def check_env(text: str) -> str:
+    """Check an environment variable, `NAME=VALUE`."""
+    name, equals, _ = text.partition("=")
+    if not equals or not _ENV_NAME.match(name):
+        raise NotAllowedError("is not NAME=VALUE")
+    return text
+
+
+def check_path(text: str) -> str:
+    """Check that a path is not empty."""
+    if not text:
+        raise NotAllowedError("is empty: name a path")
+    return text
+
+
+def check_root_path(text: str) -> str:
+    """Check the path an application is mounted at; the normal form has no slash at its end (as SCRIPT_NAME has)."""
+    path = text.rstrip("/")
+    if path and not path.startswith("/"):
+        raise NotAllowedError(f"does not begin with a slash: write /{path}")
+    if re.search(r"[\s?#%\x00-\x20\x7f]", path):
+        raise NotAllowedError("is not a path: no space, ?, # or % belongs there, write it decoded")
+    return path

@@ -1,0 +1,359 @@
+"""The table of settings: the one place where a setting is written.
+
+Flags, aliases, environment variables, file keys, validation and the reference page are derived from it. Each
+module below the composition roots takes the few plain values that it needs, never a `Settings`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from smoothserve.settings.checks import (
+    BIND_FORMS,
+    check_app,
+    check_bind,
+    check_env,
+    check_header,
+    check_host,
+    check_path,
+    check_root_path,
+)
+from smoothserve.settings.kinds import Choice, Seconds, Several, Switch, Text, Whole
+from smoothserve.settings.setting import METADATA_KEY, Fallback, Setting, declare
+
+APPLICATION = "Application"
+LISTENING = "Listening"
+PROCESSES = "Processes"
+RELOAD = "Reload and stop"
+HTTP = "HTTP"
+LIMITS = "Limits of a request's head"
+LOGS = "Logs"
+GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, LIMITS, LOGS)
+
+_APP = Text("MODULE:ATTR", "MODULE:ATTR, such as myapp:app or pkg.module:factory.app", check_app)
+_DIRECTORY = Text("DIR", "a directory", check_path)
+_FILE = Text("FILE", "a file", check_path)
+_LOG_FILE = Text("FILE", "a file, or - for the standard stream", check_path)
+_ADDRESSES = Several(Text("ADDRESS", BIND_FORMS, check_bind), ",", is_set=True)
+_VARIABLES = Several(Text("NAME=VALUE", "NAME=VALUE", check_env), "\n")
+_HEADERS = Several(Text("HEADER", '"Name: value"', check_header), "\n")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, validated. Paths are as typed, except where the help says otherwise; durations in seconds."""
+
+    app: str = declare(
+        "",
+        _APP,
+        APPLICATION,
+        "The module and, in it, the application (or with --factory what makes it).",
+        positional=True,
+        default_text="none: it must be named",
+    )
+    interface: str = declare(
+        "auto",
+        Choice(("auto", "asgi", "wsgi")),
+        APPLICATION,
+        "What the application speaks; auto looks at it.",
+    )
+    factory: bool = declare(
+        False,
+        Switch(),
+        APPLICATION,
+        "ATTR is a callable without arguments that makes the application.",
+    )
+    app_dir: str | None = declare(
+        None,
+        _DIRECTORY,
+        APPLICATION,
+        "Where the module is looked for first.",
+        default_text="the working directory",
+    )
+    chdir: str | None = declare(
+        None,
+        _DIRECTORY,
+        APPLICATION,
+        "The working directory, resolved again for each new worker, so that a swapped link is followed.",
+        default_text="where the command was started",
+    )
+    env: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        [],
+        _VARIABLES,
+        APPLICATION,
+        "Set an environment variable for the workers. Repeatable.",
+        aliases=("-e",),
+    )
+    env_file: str | None = declare(
+        None,
+        _FILE,
+        APPLICATION,
+        "A file of NAME=VALUE lines for the workers' environment, read again for each new worker; --env wins.",
+        default_text="none",
+    )
+    root_path: str = declare(
+        "",
+        Text("PATH", "a path that begins with a slash, or nothing", check_root_path),
+        APPLICATION,
+        "The path under which a proxy publishes the application (root_path, SCRIPT_NAME).",
+        default_text="none",
+    )
+    lifespan: str = declare(
+        "auto",
+        Choice(("auto", "on", "off")),
+        APPLICATION,
+        "ASGI lifespan; auto takes an exception before the start-up is complete for no support.",
+    )
+    asgi_spec_version: str = declare(
+        "2.3",
+        Choice(("2.3", "2.4", "2.5")),
+        APPLICATION,
+        "The version of ASGI's HTTP specification that is announced; from 2.4 on send() raises OSError "
+        "when the client is gone.",
+    )
+
+    bind: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        ["127.0.0.1:8000"],
+        _ADDRESSES,
+        LISTENING,
+        f"An address to listen on: {BIND_FORMS}. Repeatable.",
+        aliases=("-b",),
+        reloadable=False,
+        fallback=Fallback("PORT", "0.0.0.0:{}"),
+        default_text="127.0.0.1:8000, or 0.0.0.0:$PORT if PORT is set",
+    )
+    backlog: int = declare(
+        2048,
+        Whole(1, 1_000_000),
+        LISTENING,
+        "Connections that the system may hold until a worker accepts them; it has a bound of its own (somaxconn).",
+        reloadable=False,
+    )
+
+    workers: int = declare(
+        1,
+        Whole(1, 256),
+        PROCESSES,
+        "Worker processes.",
+        aliases=("-w",),
+        fallback=Fallback("WEB_CONCURRENCY"),
+        default_text="$WEB_CONCURRENCY, else 1",
+    )
+    threads: int = declare(1, Whole(1, 1000), PROCESSES, "Threads of each worker that call a WSGI application.")
+    loop: str = declare(
+        "auto",
+        Choice(("auto", "uvloop", "asyncio")),
+        PROCESSES,
+        "The event loop; auto takes uvloop where it is installed.",
+    )
+    python: str | None = declare(
+        None,
+        Text("PATH", "the path of an interpreter, or a name in PATH", check_path),
+        PROCESSES,
+        "The interpreter of master and workers, resolved again for each new worker.",
+        default_text="python beside the smoothserve script in its environment, else the running one",
+    )
+    pid_file: str | None = declare(
+        None,
+        _FILE,
+        PROCESSES,
+        "Write the master's process number to this file.",
+        aliases=("-p", "--pid"),
+        reloadable=False,
+        default_text="none",
+    )
+
+    graceful_timeout: float = declare(
+        30.0,
+        Seconds(),
+        RELOAD,
+        "How long requests in hand may take to finish after TERM; what is left is cut.",
+        aliases=("--timeout-graceful-shutdown",),
+    )
+    drain_timeout: float = declare(
+        300.0,
+        Seconds(),
+        RELOAD,
+        "How long a replaced worker may take to finish what it has in hand; what is left is cut and counted.",
+    )
+    linger_timeout: float = declare(
+        10.0,
+        Seconds(),
+        RELOAD,
+        "How long an idle connection of a leaving worker that cannot be handed over may still bring a request.",
+    )
+    boot_timeout: float = declare(
+        60.0,
+        Seconds(above_minimum=True),
+        RELOAD,
+        "How long a new worker may take until it is ready; after that it is killed and the reload given up.",
+    )
+    soak_interval: float = declare(
+        0.5,
+        Seconds(0.0, 1.0),
+        RELOAD,
+        "How long the first new worker of a reload is watched before it may accept anything.",
+    )
+    kill_timeout: float = declare(
+        5.0,
+        Seconds(),
+        RELOAD,
+        "How long a worker whose time is up may take to leave before it is killed.",
+    )
+    max_draining: int = declare(
+        2,
+        Whole(1, 64),
+        RELOAD,
+        "Replaced workers of a slot that may finish what they have in hand; "
+        "a further reload waits for the oldest, up to the graceful timeout.",
+    )
+    reload_strategy: str = declare(
+        "rolling",
+        Choice(("rolling", "all")),
+        RELOAD,
+        "rolling swaps worker after worker; all starts every new worker before any old one stops.",
+    )
+
+    http: str = declare("auto", Choice(("auto", "httptools", "h11")), HTTP, "The HTTP parser; auto takes httptools.")
+    keep_alive_timeout: float = declare(
+        75.0,
+        Seconds(),
+        HTTP,
+        "How long an idle connection is kept; a proxy in front must be the first to close.",
+        aliases=("--keep-alive", "--timeout-keep-alive"),
+    )
+    server_header: bool = declare(True, Switch(), HTTP, "Send the header Server.")
+    header: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        [],
+        _HEADERS,
+        HTTP,
+        'Add a header to every response, "Name: value". Repeatable.',
+    )
+
+    max_request_line_bytes: int = declare(
+        8190,
+        Whole(64, 1_048_576),
+        LIMITS,
+        "A longer request line is answered with 414.",
+        aliases=("--limit-request-line",),
+    )
+    max_header_fields: int = declare(
+        100,
+        Whole(1, 32_768),
+        LIMITS,
+        "A request with more header fields is answered with 431.",
+        aliases=("--limit-request-fields",),
+    )
+    max_head_bytes: int = declare(
+        65_536,
+        Whole(1024, 16_777_216),
+        LIMITS,
+        "A longer head (request line and header fields) is answered with 431.",
+        aliases=("--h11-max-incomplete-event-size",),
+    )
+    head_timeout: float = declare(
+        60.0,
+        Seconds(above_minimum=True),
+        LIMITS,
+        "How long the head of a request may take to arrive.",
+    )
+
+    log_level: str = declare(
+        "info",
+        Choice(("debug", "info", "warning", "error", "critical")),
+        LOGS,
+        "What the error log holds at least.",
+    )
+    error_logfile: str = declare(
+        "-",
+        _LOG_FILE,
+        LOGS,
+        "Where the server's own lines and tracebacks go; - is standard error.",
+        aliases=("--log-file",),
+        reloadable=False,
+    )
+    access_log: bool = declare(
+        False,
+        Switch(),
+        LOGS,
+        "Write a line for each answer. On as well where --access-logfile is given.",
+    )
+    access_logfile: str = declare(
+        "-",
+        _LOG_FILE,
+        LOGS,
+        "Where the access log goes; - is standard output.",
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as values that JSON holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make settings of `to_dict`'s values, perhaps those of another version.
+
+        Unknown ones are ignored, missing ones have their default. They were validated when they were loaded.
+        """
+        return cls(**{setting.name: values[setting.name] for setting in TABLE if setting.name in values})
+
+
+TABLE: tuple[Setting, ...] = tuple(field.metadata[METADATA_KEY](field.name) for field in fields(Settings))
+
+#: The parts of an address, as uvicorn's users type them: flags that become `bind`.
+BIND_PARTS: tuple[Setting, ...] = (
+    Setting(
+        "host",
+        Text("HOST", "a host name or an address", check_host),
+        "The host to listen on.",
+        LISTENING,
+        None,
+        flag_only=True,
+        reloadable=False,
+        default_text="127.0.0.1, or 0.0.0.0 if PORT is set",
+    ),
+    Setting(
+        "port",
+        Whole(0, 65535, "PORT"),
+        "The port to listen on; 0 lets the system choose.",
+        LISTENING,
+        None,
+        flag_only=True,
+        reloadable=False,
+        default_text="$PORT, else 8000",
+    ),
+    Setting(
+        "uds",
+        _FILE,
+        "Listen on a unix socket with this path.",
+        LISTENING,
+        None,
+        flag_only=True,
+        reloadable=False,
+        default_text="none",
+    ),
+    Setting(
+        "fd",
+        Whole(0, 999_999),
+        "Listen on an inherited socket with this descriptor.",
+        LISTENING,
+        None,
+        flag_only=True,
+        reloadable=False,
+        default_text="none",
+    ),
+)
+
+
+def changed_needing_restart(old: Settings, new: Settings) -> list[str]:
+    """Name the settings that differ and that a reload cannot change, in the table's order."""
+    return [
+        setting.name
+        for setting in TABLE
+        if not setting.reloadable and getattr(old, setting.name) != getattr(new, setting.name)
+    ]
+
+
+def keep_needing_restart(old: Settings, new: Settings) -> Settings:
+    """Return the settings after a reload: `new`, except what only a restart can change, which stays as in `old`."""
+    return replace(new, **{name: getattr(old, name) for name in changed_needing_restart(old, new)})

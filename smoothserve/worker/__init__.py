@@ -1,0 +1,1 @@
+"""A worker: loads the application and serves it."""

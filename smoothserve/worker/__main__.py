@@ -1,0 +1,226 @@
+"""The root of a worker process: `python -P -m smoothserve.worker FD`, started by the master.
+
+Puts the parts together from the settings, loads the application before the event loop runs, and exits: 0 after a
+drain, 3 if the application did not boot.
+"""
+
+import asyncio
+import contextlib
+import gc
+import importlib.util
+import logging
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from smoothserve import __version__
+from smoothserve.asgi.http import ASGIApplication
+from smoothserve.asgi.lifespan import Lifespan
+from smoothserve.connection.acceptor import Acceptor
+from smoothserve.connection.balance import Balance
+from smoothserve.connection.service import Service, Timeouts
+from smoothserve.control.channel import Channel
+from smoothserve.control.launch import WorkerLaunch, read_launch
+from smoothserve.control.messages import Failed, Ready, shorten
+from smoothserve.control.scoreboard import Scoreboard
+from smoothserve.errors import BootError, ExitCode, SmoothserveError
+from smoothserve.logs.access import AccessLog
+from smoothserve.logs.files import STDERR, STDOUT, LogFile
+from smoothserve.logs.handler import error_logger
+from smoothserve.logs.lines import parse_level
+from smoothserve.protocol.codecs import codec_factory
+from smoothserve.protocol.events import Codec, Limits
+from smoothserve.protocol.exchange import Application
+from smoothserve.protocol.response import DefaultHeaders
+from smoothserve.settings import Settings
+from smoothserve.worker.forks import ForkGuard
+from smoothserve.worker.host import leave, own_descriptors, release_signals, retake_signals, set_title, take_signals
+from smoothserve.worker.loader import detect_interface, load_application
+from smoothserve.worker.process import Lifecycle, Worker
+from smoothserve.wsgi.application import WSGIApplication
+
+
+def main(argv: list[str]) -> int:
+    """Run the worker that the launch message behind descriptor `argv[1]` describes; return the exit code."""
+    launch = read_launch(WorkerLaunch, int(argv[1]))
+    settings = Settings.from_dict(launch.settings)
+    guard = own_descriptors(launch)
+    channel = Channel(socket.socket(fileno=launch.control_fd))
+    take_signals()
+    # What an application that reads its arguments at import would take for its own.
+    argv[1:] = []
+    try:
+        set_title(f"smoothserve: worker {launch.worker} [{settings.app}] generation {launch.generation}")
+        _run(launch, settings, channel, guard)
+    except SmoothserveError as error:
+        trace = getattr(error, "traceback", "")
+        channel.send(Failed(reason=str(error), traceback=shorten(trace)).encode())
+        return ExitCode.BOOT_FAILED
+    except Exception as error:  # noqa: BLE001 - a defect of ours: the master logs it with its traceback
+        trace = traceback.format_exc()
+        channel.send(Failed(reason=f"defect in smoothserve: {error!r}", traceback=shorten(trace)).encode())
+        return ExitCode.INTERNAL
+    finally:
+        release_signals()
+    return ExitCode.STOPPED
+
+
+def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: ForkGuard) -> None:
+    loop = _new_loop(settings.loop)
+    # Application code that asks for a loop at import gets the one it will run on; it does not run yet, so that code
+    # which runs a loop of its own at import works, too.
+    asyncio.set_event_loop(loop)
+    app = load_application(
+        settings.app, app_dir=os.path.realpath(settings.app_dir or launch.directory), factory=settings.factory
+    )
+    retake_signals()
+    if loop.is_closed():  # the application has run and closed it at import
+        loop = _new_loop(settings.loop)
+    asyncio.set_event_loop(loop)
+    interface = settings.interface if settings.interface != "auto" else detect_interface(app, settings.app)
+    with contextlib.closing(loop):
+        worker = _assemble(launch, settings, channel, guard, app, interface, loop)
+        # What has been loaded lives as long as the worker: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        loop.run_until_complete(worker.run())
+        leave(loop, settings.kill_timeout)
+
+
+def _assemble(
+    launch: WorkerLaunch,
+    settings: Settings,
+    channel: Channel,
+    guard: ForkGuard,
+    app: Any,
+    interface: str,
+    loop: asyncio.AbstractEventLoop,
+) -> Worker:
+    log_files = [LogFile(settings.error_logfile, STDERR)]
+    error_log = error_logger(log_files[0], parse_level(settings.log_level))
+    access_log = None
+    if settings.access_log:
+        log_files.append(LogFile(settings.access_logfile, STDOUT))
+        access_log = AccessLog(log_files[1], loop.call_soon)
+    defaults = DefaultHeaders(
+        server=b"smoothserve" if settings.server_header else None,
+        extra=[_header(line) for line in settings.header],
+    )
+    application: Application
+    lifecycle: Lifecycle
+    acceptor: Acceptor
+
+    def follow_saturation() -> None:
+        if application.saturated:
+            acceptor.pause()
+        else:
+            acceptor.resume()
+
+    def reopen_logs() -> None:
+        for log_file in log_files:
+            log_file.reopen()
+
+    if interface == "wsgi":
+        application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, follow_saturation)
+    else:
+        application, lifecycle = _asgi(app, settings, loop, defaults, error_log)
+    scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows)
+    limits = Limits(settings.max_request_line_bytes, settings.max_header_fields, settings.max_head_bytes)
+    service = Service(
+        loop=loop,
+        application=application,
+        make_codec=partial(_codec(settings.http), limits),
+        defaults=defaults,
+        counters=scoreboard.row(launch.scoreboard_row),
+        error_log=error_log,
+        timeouts=Timeouts(keep_alive=settings.keep_alive_timeout, head=settings.head_timeout),
+        access_log=access_log,
+    )
+    service.balance = Balance(scoreboard, launch.scoreboard_row)
+    acceptor = Acceptor(service, [socket.socket(fileno=one["fd"]) for one in launch.listeners], service.balance)
+    ours = [channel.fileno(), launch.scoreboard_fd]
+    guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
+    return Worker(
+        channel=channel,
+        service=service,
+        acceptor=acceptor,
+        lifecycle=lifecycle,
+        error_log=error_log,
+        ready=Ready(interface=interface, version=__version__),
+        drain_timeout=settings.drain_timeout,
+        graceful_timeout=settings.graceful_timeout,
+        kill_timeout=settings.kill_timeout,
+        linger_timeout=settings.linger_timeout,
+        reopen_logs=reopen_logs,
+        tick=defaults.render,
+    )
+
+
+def _asgi(
+    app: Any,
+    settings: Settings,
+    loop: asyncio.AbstractEventLoop,
+    defaults: DefaultHeaders,
+    error_log: logging.Logger,
+) -> tuple[ASGIApplication, Lifespan]:
+    lifespan = Lifespan(app, cast("Any", settings.lifespan), error_log)
+    application = ASGIApplication(
+        app,
+        loop=loop,
+        defaults=defaults,
+        error_log=error_log,
+        state=lifespan.state,
+        spec_version=settings.asgi_spec_version,
+        root_path=settings.root_path,
+    )
+    return application, lifespan
+
+
+def _wsgi(
+    app: Any,
+    settings: Settings,
+    loop: asyncio.AbstractEventLoop,
+    defaults: DefaultHeaders,
+    error_log: logging.Logger,
+    on_saturation: Callable[[], None],
+) -> WSGIApplication:
+    return WSGIApplication(
+        app,
+        loop=loop,
+        threads=settings.threads,
+        defaults=defaults,
+        root_path=settings.root_path,
+        multiprocess=settings.workers > 1,
+        error_log=error_log,
+        on_saturation=on_saturation,
+    )
+
+
+def _codec(name: str) -> Callable[[Limits], Codec]:
+    try:
+        return codec_factory(name)
+    except ImportError as error:
+        raise BootError(f"--http {name}: {error.name} is not installed for this interpreter: pip install it") from None
+
+
+def _header(line: str) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(":")
+    return name.strip().encode("latin-1"), value.strip().encode("latin-1")
+
+
+def _new_loop(name: str) -> asyncio.AbstractEventLoop:
+    if name == "uvloop" or (name == "auto" and importlib.util.find_spec("uvloop") is not None):
+        try:
+            import uvloop
+        except ImportError:
+            raise BootError("--loop uvloop: uvloop is not installed for this interpreter: pip install uvloop") from None
+        return cast("asyncio.AbstractEventLoop", uvloop.new_event_loop())
+    return asyncio.new_event_loop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,101 @@
+"""What a worker is to the operating system: signals, inherited descriptors, its name, its end.
+
+The application shares the process and may change any of it at import; what the server needs is put right afterwards.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from smoothserve.control.launch import WorkerLaunch
+from smoothserve.errors import ExitCode
+from smoothserve.worker.forks import ForkGuard
+
+#: Signals that mean something to the master and reach the whole process group at times (Ctrl-C, `pkill -HUP`).
+#: A handler that does nothing, not SIG_IGN, which the application's children would inherit.
+NOT_OURS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGWINCH,
+)
+#: TERM ends a worker that still imports (nothing is in its hands); SIGCHLD is the application's.
+UNBLOCKED = (*NOT_OURS, signal.SIGTERM, signal.SIGCHLD)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
+
+
+def take_signals() -> None:
+    """Let the master's signals pass us by, then let signals in: the master has started us with all of them blocked."""
+    for number in NOT_OURS:
+        signal.signal(number, _ignore)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, UNBLOCKED)
+
+
+def retake_signals() -> None:
+    """Undo what would kill the worker: defaults that the application has put back. Its own handlers stay."""
+    for number in NOT_OURS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _ignore)
+
+
+def release_signals() -> None:
+    """Ignore what may still come: the interpreter restores the defaults while it ends, and a HUP would kill it.
+
+    Blocking would not do, other threads take the signal.
+    """
+    signal.setitimer(signal.ITIMER_REAL, 0.0)  # an alarm of the application's
+    for number in NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def own_descriptors(launch: WorkerLaunch) -> ForkGuard:
+    """Take over the inherited descriptors: processes that the application starts, at import even, must not get them."""
+    fds = [launch.control_fd, launch.scoreboard_fd, *(one["fd"] for one in launch.listeners)]
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return ForkGuard(lambda: fds)
+
+
+def set_title(title: str) -> None:
+    """Name the process for `ps` (setproctitle, where installed) and for `pkill` (Linux)."""
+    if importlib.util.find_spec("setproctitle") is not None:
+        import setproctitle
+
+        setproctitle.setproctitle(title)
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write("smoothserve")
+
+
+def leave(loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    """End what the application left running. A thread that never ends must not keep the worker: it has answered all."""
+    guard = threading.Timer(timeout, _exit_now)
+    guard.daemon = True
+    guard.start()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=timeout / 2))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    # Not left to the loop's close, which would restore the default: TERM could kill a worker that has done its work.
+    loop.remove_signal_handler(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _exit_now() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(ExitCode.STOPPED)

@@ -1,0 +1,281 @@
+"""A worker's life: boot, ready, accept, drain, leave; on the master's word, or by itself when the master is gone.
+
+Decides when to drain and when to leave; what is in hand is known to the `Service`, how connections end to
+`connection`. The master's death is an end of file on the control socket.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from smoothserve.connection.acceptor import Acceptor
+from smoothserve.connection.adopting import Adopting
+from smoothserve.connection.service import SWEEP_INTERVAL, Service
+from smoothserve.control.channel import Channel
+from smoothserve.control.messages import (
+    Accept,
+    Accepting,
+    ControlError,
+    Drain,
+    Draining,
+    HandOver,
+    HandoverFinished,
+    Heartbeat,
+    Message,
+    Ready,
+    Receive,
+    ReceiverStuck,
+    ReopenLogs,
+    parse_message,
+)
+
+#: Seconds between two heartbeats to the master.
+HEARTBEAT_INTERVAL = 1.0
+#: Seconds that cut calls get to end after their cancellation.
+CUT_TIMEOUT = 1.0
+
+
+class Lifecycle(Protocol):
+    """The application's own start and end."""
+
+    async def startup(self) -> None:
+        """Start the application. Raise `BootError` if it fails."""
+
+    async def shutdown(self, timeout: float) -> None:
+        """End the application, within `timeout` seconds."""
+
+
+class Worker:
+    """Serves one generation of the application, from `Ready` to the last call's return."""
+
+    def __init__(
+        self,
+        *,
+        channel: Channel,
+        service: Service,
+        acceptor: Acceptor,
+        lifecycle: Lifecycle,
+        error_log: logging.Logger,
+        ready: Ready,
+        drain_timeout: float,
+        graceful_timeout: float,
+        kill_timeout: float,
+        linger_timeout: float,
+        reopen_logs: Callable[[], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self._channel = channel
+        self._service = service
+        self._acceptor = acceptor
+        self._lifecycle = lifecycle
+        self._error_log = error_log
+        self._ready = ready
+        self._drain_timeout = drain_timeout
+        self._graceful_timeout = graceful_timeout
+        self._kill_timeout = kill_timeout
+        self._linger_timeout = linger_timeout
+        self._reopen_logs = reopen_logs
+        self._tick = tick
+        self._loop = service.loop
+        self._empty = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._resumed = asyncio.Event()
+        self._leaving: asyncio.Event = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._final = False
+        self._gone = False
+        self._handover_told = False
+        self._linger: asyncio.TimerHandle | None = None
+        self._next_beat = 0.0
+
+    async def run(self) -> None:
+        """Boot, serve, drain. Returns when the worker may exit. Raise `BootError` if the application does not boot."""
+        loop = self._loop
+        loop.add_signal_handler(signal.SIGTERM, self._on_term)
+        loop.add_reader(self._channel.fileno(), self._on_control)
+        if not await self._boot():
+            return
+        self._send(self._ready)
+        self._sweep()
+        while not self._gone:
+            await self._leaving.wait()
+            self._gone = await self._drained()
+        await self._lifecycle.shutdown(self._shutdown_timeout())
+        self._service.publish()
+
+    def _shutdown_timeout(self) -> float:
+        """Return how long the application may take to end; once the deadline has passed only until we are killed."""
+        if self._cut.is_set():
+            return max(0.5, self._kill_timeout - 2 * CUT_TIMEOUT)
+        return self._graceful_timeout
+
+    async def _boot(self) -> bool:
+        """Start the application. Return False if the worker was told to leave meanwhile."""
+        startup = self._loop.create_task(_as_coroutine(self._lifecycle.startup()))
+        leaving = self._loop.create_task(self._leaving.wait())
+        await asyncio.wait({startup, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if startup.done():
+            leaving.cancel()
+            startup.result()
+            return True
+        startup.cancel()
+        await asyncio.wait({startup}, timeout=CUT_TIMEOUT)
+        return False
+
+    # the master's word
+
+    def _on_control(self) -> None:
+        for packet in self._channel.receive():
+            try:
+                message = parse_message(packet.data)
+            except ControlError as error:
+                self._error_log.warning("%s", error)
+            else:
+                self._obey(message, packet.fds)
+            for fd in packet.fds:
+                os.close(fd)
+        if self._channel.closed:
+            self._loop.remove_reader(self._channel.fileno())
+            if not self._final:
+                self._error_log.error("the master is gone: draining, then leaving")
+                self._drain(
+                    Drain(
+                        timeout=self._graceful_timeout,
+                        linger=min(self._linger_timeout, 1.0),
+                        final=True,
+                        cause="the master is gone",
+                    )
+                )
+
+    def _obey(self, message: Message, fds: list[int]) -> None:
+        """Do what the master says. Takes the descriptors that it needs out of `fds`."""
+        if isinstance(message, Accept):
+            self._accept()
+        elif isinstance(message, Receive) and fds:
+            Adopting(self._service, Channel(socket.socket(fileno=fds.pop())))
+        elif isinstance(message, HandOver) and fds:
+            self._hand_over(Channel(socket.socket(fileno=fds.pop())), message.receiver)
+        elif isinstance(message, Drain):
+            self._drain(message)
+        elif isinstance(message, ReopenLogs):
+            self._reopen_logs()
+        else:
+            self._error_log.warning("a message from the master that this version does not know: %s", message)
+
+    def _accept(self) -> None:
+        """Accept connections; if we were draining, our successor is gone, and we serve on (if we have not left yet)."""
+        if self._gone or self._final:
+            return
+        if self._leaving.is_set():
+            self._leaving.clear()
+            self._resumed.set()
+            self._handover_told = False
+            for timer in (self._deadline, self._linger):
+                if timer is not None:
+                    timer.cancel()
+            self._deadline = self._linger = None
+            self._service.end_drain()
+        self._acceptor.start()
+        self._send(Accepting())
+
+    def _hand_over(self, channel: Channel, receiver: int) -> None:
+        if self._final or self._gone:
+            channel.close()
+            return
+        self._service.hand_over(
+            channel,
+            receiver,
+            on_settled=self._on_handover_settled,
+            on_stuck=lambda number: self._send(ReceiverStuck(receiver=number)),
+        )
+
+    def _on_handover_settled(self) -> None:
+        """Tell the master, once for each drain, that what could be handed over is handed over."""
+        offering = self._service.offering
+        if offering is not None and not (offering.usable or offering.closed):
+            return  # the receiver is gone amid the handover: the master gives us another, or lets us serve on
+        if self._leaving.is_set() and not self._handover_told:
+            self._handover_told = True
+            self._send(HandoverFinished(left=len(self._service.calls)))
+
+    def _on_term(self) -> None:
+        """TERM straight to this worker: leave; the siblings and a new worker go on."""
+        self._drain(Drain(timeout=self._drain_timeout, linger=self._linger_timeout, final=False, cause="TERM"))
+
+    def _send(self, message: Message) -> None:
+        self._channel.send(message.encode())
+        if self._channel.wants_write:
+            self._loop.add_writer(self._channel.fileno(), self._flush_control)
+
+    def _flush_control(self) -> None:
+        self._channel.flush()
+        if not self._channel.wants_write:
+            self._loop.remove_writer(self._channel.fileno())
+
+    # draining
+
+    def _drain(self, message: Drain) -> None:
+        """Begin to drain; said again, it only brings deadlines down (or makes the drain a final one)."""
+        service = self._service
+        if message.final and not self._final:
+            self._final = True
+            self._acceptor.accept_the_rest_and_close()
+            service.stop_handing_over()
+        elif not service.draining:
+            self._acceptor.stop()
+        due = self._loop.time() + message.timeout
+        if self._deadline is None or due < self._deadline.when():
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._deadline = self._loop.call_at(due, self._cut.set)
+            if self._linger is not None:
+                self._linger.cancel()
+            self._linger = self._loop.call_at(due - message.linger, service.stop_handing_over)
+        first = not self._leaving.is_set()
+        self._leaving.set()
+        if first:
+            self._send(Draining())
+        service.begin_drain(message.linger, self._empty.set)
+        if service.offering is None or service.offering.settled:
+            self._on_handover_settled()
+
+    async def _drained(self) -> bool:
+        """Wait until nothing is in hand, or the deadline has passed and what was left has been cut.
+
+        Return False if the drain was called off meanwhile.
+        """
+        empty = self._loop.create_task(self._empty.wait())
+        cut = self._loop.create_task(self._cut.wait())
+        resumed = self._loop.create_task(self._resumed.wait())
+        await asyncio.wait({empty, cut, resumed}, return_when=asyncio.FIRST_COMPLETED)
+        off = self._resumed.is_set()
+        self._resumed.clear()
+        if not empty.done() and not off:
+            calls = len(self._service.calls)
+            dropped = self._service.cut()
+            self._error_log.warning("the drain deadline has passed: %d requests dropped, %d calls cut", dropped, calls)
+            await asyncio.wait({empty}, timeout=CUT_TIMEOUT)
+        for task in (empty, cut, resumed):
+            task.cancel()
+        if off:
+            self._empty.clear()
+        return not off
+
+    # the clock
+
+    def _sweep(self) -> None:
+        self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+        self._tick()
+        self._service.sweep()
+        now = self._service.now
+        if now >= self._next_beat:
+            self._next_beat = now + HEARTBEAT_INTERVAL - SWEEP_INTERVAL / 2
+            self._send(Heartbeat())
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable

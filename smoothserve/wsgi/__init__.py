@@ -1,0 +1,1 @@
+"""One WSGI exchange each: environ, input, output, the thread pool (PEP 3333)."""

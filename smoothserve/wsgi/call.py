@@ -1,0 +1,259 @@
+"""One call of a WSGI application, on an application thread: `start_response`, the iteration, `close()` (PEP 3333).
+
+Decides what is an error of the application's and what the client gets then. Must not touch the connection: what it has
+for the client goes into an `Output`, which the loop takes from. Runs per request: this is the hot path.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from wsgiref.types import WSGIApplication as WSGICallable
+from wsgiref.types import WSGIEnvironment
+
+from smoothserve.protocol.events import Request
+from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
+from smoothserve.wsgi.body import ClientDisconnectedError
+from smoothserve.wsgi.head import CONTENT_LENGTH, parse_headers, parse_status
+from smoothserve.wsgi.output import TAKE_BYTES, Output
+from smoothserve.wsgi.streams import FileWrapper
+
+ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
+ERROR_BODY = b"Internal Server Error"
+
+
+class _RefusedError(Exception):
+    """What the application has returned or yielded is no answer. No traceback would lead to it."""
+
+
+class Call:
+    """The application thread's half of an exchange. What it leaves for the loop is `response` and `output`."""
+
+    __slots__ = (
+        "_app",
+        "_bodiless",
+        "_declared",
+        "_defaults",
+        "_head_sent",
+        "_log",
+        "_sent",
+        "output",
+        "request",
+        "response",
+    )
+
+    def __init__(
+        self, app: WSGICallable, request: Request, *, defaults: DefaultHeaders, log: logging.Logger, disk_bytes: int
+    ) -> None:
+        self._app = app
+        self.request = request
+        self._defaults = defaults
+        self._log = log
+        self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+        self.output = Output(disk_bytes)
+        self._bodiless = request.method == "HEAD"
+        self._declared: int | None = None
+        self._sent = 0
+        self._head_sent = False
+
+    def _make_environ(self) -> WSGIEnvironment:
+        """Return the environ."""
+        raise NotImplementedError
+
+    def _post(self) -> None:
+        """Tell the loop that there is something for it."""
+        raise NotImplementedError
+
+    def _make_call(self) -> None:
+        """Call the application, iterate over what it returns and close that. Never raises."""
+        iterable: Any = ()
+        try:
+            iterable = self._app(self._make_environ(), self.start_response)
+            kind = type(iterable)
+            if kind is list or kind is tuple:
+                self._send_whole(iterable)
+            else:
+                self._send_each(iterable)
+        except _RefusedError as error:
+            self._log_error(str(error))
+            self._give_up()
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too, must not end the thread
+            self._log_exception(error, "exception in the application")
+            self._give_up()
+        if hasattr(iterable, "close"):
+            self._close(iterable)
+
+    # the application's side
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], None]:
+        """Take status and headers (PEP 3333 "The start_response() Callable").
+
+        Raise `InvalidResponseError` for what cannot be sent; with `exc_info`, once the head has been sent, that.
+        """
+        if exc_info:
+            try:
+                if self._head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+            if self.response.started:
+                request = self.request
+                self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+                self._declared = None
+        elif self.response.started:
+            raise InvalidResponseError("start_response() was called a second time, without exc_info")
+        code, reason = parse_status(status)
+        fields = parse_headers(headers, self._log)
+        self.response.start(code, fields, self._defaults, reason)
+        for name, value in fields:
+            if name is CONTENT_LENGTH:
+                self._declared = int(value)
+        self._bodiless = code in (204, 205, 304) or self.request.method == "HEAD"
+        return self.write
+
+    def write(self, data: bytes, /) -> None:
+        """Send a part of the body (PEP 3333 "The write() Callable"). Raise `ClientDisconnectedError` if it is vain."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"write() takes bytes, not {type(data).__name__}")
+        if self.output.abandoned:
+            raise ClientDisconnectedError("the client has disconnected")
+        if data:
+            self._send(data)
+
+    # the answer
+
+    def _send_whole(self, parts: "list[bytes] | tuple[bytes, ...]") -> None:
+        """Send a body that is here completely: its length is known."""
+        for part in parts:
+            if not isinstance(part, bytes):
+                raise _RefusedError(f"the application returned a {_name(parts)} with {_name(part)} in it, not bytes")
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if data and not self._bodiless:
+            if self.output.ended:
+                self._complain_of_length()
+                return
+            self._require_head()
+            self._sent += len(data)
+            self.output.put(data)
+        self._end()
+
+    def _send_each(self, iterable: Any) -> None:
+        """Send what the application yields, each part at once."""
+        if isinstance(iterable, (str, bytes)) or not (
+            hasattr(iterable, "__iter__") or hasattr(iterable, "__getitem__")
+        ):
+            raise _RefusedError(f"the application returned {_name(iterable)}, not an iterable of bytes")
+        if type(iterable) is FileWrapper and self._send_file(iterable):
+            return
+        output = self.output
+        for data in iterable:
+            if not isinstance(data, bytes):
+                raise _RefusedError(f"the application yielded {_name(data)}, not bytes")
+            if data and not self._send(data):
+                break
+            if output.abandoned:
+                return
+        self._end()
+
+    def _send(self, data: bytes) -> bool:
+        """Send a part of the body. Return whether there may be more."""
+        output = self.output
+        if output.ended:
+            if not self._bodiless:
+                self._complain_of_length()
+            return False
+        self._require_head()
+        if self._bodiless:
+            output.ended = True
+            self._post()
+            return False
+        self._sent += len(data)
+        output.put(data)
+        if self._declared is not None and self._sent >= self._declared:
+            # The answer is complete, and need not wait for the application's last words.
+            output.ended = True
+        self._post()
+        return True
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Send the rest of a large regular file, which the loop reads by itself. Return False if it is none."""
+        extract = wrapper.regular_file()
+        if extract is None or self._bodiless or self.output.ended:
+            return False
+        fd, offset, size = extract
+        size -= offset
+        if self._declared is not None:
+            size = min(size, self._declared - self._sent)
+        if size <= TAKE_BYTES:
+            return False
+        self._require_head()
+        self._sent += size
+        self.output.put_file(fd, offset, size)
+        self._end()
+        return True
+
+    def _require_head(self) -> None:
+        if not self._head_sent:
+            if not self.response.started:
+                raise _RefusedError("the application sent a body before it called start_response()")
+            self._head_sent = True
+
+    def _end(self) -> None:
+        if not self._head_sent:
+            if not self.response.started:
+                raise _RefusedError("the application returned without calling start_response()")
+            self._head_sent = True
+        self.output.ended = True
+
+    def _close(self, iterable: Any) -> None:
+        # The answer need not wait for this.
+        self._post()
+        try:
+            iterable.close()
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too, must not end the thread
+            self._log_exception(error, "exception in close() of what the application returned")
+
+    # what goes wrong
+
+    def _give_up(self) -> None:
+        """Answer 500 in the application's place, or have the answer cut off where its head has been sent."""
+        output = self.output
+        if output.ended or output.abandoned:
+            return
+        if self._head_sent:
+            output.failed = True
+        else:
+            request = self.request
+            self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+            self.response.start(500, ERROR_HEADERS, self._defaults)
+            output.put(ERROR_BODY)
+        output.ended = True
+
+    def _complain_of_length(self) -> None:
+        self._log_error("the body is longer than its Content-Length; the rest was not sent")
+
+    def _log_error(self, text: str) -> None:
+        self._log.error("%s: %s %s", text, self.request.method, self.request.target.decode("latin-1"))
+
+    def _log_exception(self, error: BaseException, text: str) -> None:
+        if _stems_from_disconnect(error):
+            return  # the client's doing
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            # The traceback begins in the application, not in our call of it.
+            error = error.with_traceback(error.__traceback__.tb_next)
+        request = self.request
+        self._log.error("%s: %s %s", text, request.method, request.target.decode("latin-1"), exc_info=error)
+
+
+def _name(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _stems_from_disconnect(error: BaseException | None) -> bool:
+    """Whether `ClientDisconnectedError` is the error or what led to it (frameworks wrap it in their own)."""
+    for _ in range(20):
+        if error is None or isinstance(error, ClientDisconnectedError):
+            break
+        error = error.__cause__ or error.__context__
+    return isinstance(error, ClientDisconnectedError)

@@ -1,0 +1,253 @@
+"""One request and its answer through WSGI, seen from the loop: the body in, the call on a thread, the answer out.
+
+Implements `Exchange`, and `Job` for the pool. All methods but `run` and what it calls run on the loop's thread, and
+only they touch the connection. Runs per request: this is the hot path.
+"""
+
+import io
+from typing import TYPE_CHECKING
+from wsgiref.types import WSGIEnvironment
+
+from smoothserve.protocol.events import Request
+from smoothserve.protocol.exchange import ExchangeConnection
+from smoothserve.wsgi.body import AwaitedInput, RequestBody
+from smoothserve.wsgi.call import Call
+
+if TYPE_CHECKING:
+    from smoothserve.wsgi.application import WSGIApplication
+
+#: Bytes that are written for one exchange before others have their turn.
+BURST_BYTES = 1024 * 1024
+
+#: Methods that change nothing (RFC 9110 section 9.2.1).
+_SAFE = frozenset(["GET", "HEAD", "OPTIONS"])
+
+
+class WSGIExchange(Call):
+    """One request in the hands of a WSGI application."""
+
+    __slots__ = (
+        "_application",
+        "_awaited",
+        "_body",
+        "_connection",
+        "_continuing",
+        "_over",
+        "_reported",
+        "_started",
+        "_submitted",
+        "dropped",
+    )
+
+    def __init__(self, application: "WSGIApplication", connection: ExchangeConnection, request: Request) -> None:
+        super().__init__(
+            application.app,
+            request,
+            defaults=application.defaults,
+            log=application.error_log,
+            disk_bytes=application.disk_bytes,
+        )
+        self._application = application
+        self._connection = connection
+        self.dropped = False
+        self._body: RequestBody | None = None
+        self._awaited: AwaitedInput | None = None
+        self._started = False
+        self._submitted = False
+        self._reported = False
+        """The connection has been told of the call's return."""
+        self._over = False
+        """Nothing more is to be written: the answer is finished, or its client has gone."""
+        self._continuing = False
+        """`_continue` will be called."""
+        if request.has_body:
+            self._body = RequestBody(application.loop, connection, application.spool_bytes, self._body_complete)
+
+    # from the connection
+
+    def start(self) -> None:
+        """Hand the call to a thread as soon as the body is complete; at once if the client waits to be asked for it."""
+        self._started = True
+        body = self._body
+        if body is None or body.complete or body.error is not None:
+            self._submit()
+        elif not self.request.expect_continue:
+            pass  # the body comes by itself
+        elif self.request.chunked:
+            # Its length is not known before it is here, and applications that go by CONTENT_LENGTH (Django) would find
+            # it empty: this one is asked for at once.
+            self._connection.send_continue()
+        else:
+            self._awaited = AwaitedInput(self._ask_for_body, body)
+            self._submit()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of the request body."""
+        if self._body is not None:
+            self._body.receive_data(data)
+
+    def body_ended(self) -> None:
+        """Take note that the request body is complete."""
+        if self._body is not None:
+            self._body.receive_end()
+
+    def input_ended(self) -> None:
+        """Go on: a call cannot be told, and its answer can still be sent."""
+
+    def client_left(self) -> None:
+        """Let the call end as soon as it can."""
+        self._abandon()
+
+    def writable_again(self) -> None:
+        """Write on."""
+        if not self._over:
+            self._write()
+            self._clean_up()
+
+    def cancel(self) -> None:
+        """Let the call end as soon as it can; a thread cannot be cut off."""
+        self._abandon()
+
+    def _abandon(self) -> None:
+        self.output.abandon()
+        self._end_input()
+        if not self._submitted:
+            self._report()
+        self._clean_up()
+
+    # the body
+
+    def _body_complete(self) -> None:
+        if self._awaited is not None:
+            self._awaited.settle()
+        elif self._started:
+            self._submit()
+
+    def _ask_for_body(self) -> None:
+        """Ask the client for the body. On the application's thread."""
+        self._application.loop.call_soon_threadsafe(self._send_continue)
+
+    def _send_continue(self) -> None:
+        if not self._over:
+            self._connection.send_continue()
+
+    # the call
+
+    def _submit(self) -> None:
+        if self._submitted or self._reported:
+            return
+        if self._body is not None and self._body.error is not None:
+            self._log_error(f"the request body could not be stored ({self._body.error})")
+            self._give_up()
+            self._write()
+            self._report()
+            self._clean_up()
+            return
+        self._submitted = True
+        self._application.pool.submit(self)
+
+    def run(self) -> None:
+        """Make the application's call. On an application thread."""
+        # Nobody would notice the call of a safe method for a client that has gone.
+        if not (self.output.abandoned and (self.dropped or self.request.method in _SAFE)):
+            self._make_call()
+
+    def _make_environ(self) -> WSGIEnvironment:
+        body = self._body
+        content_length = self.request.content_length
+        if content_length is None and body is not None and self._awaited is None:
+            content_length = body.size  # it was chunked, and is complete
+        environ = self._application.environs.build(self.request, self._connection, content_length)
+        environ["wsgi.input"] = (
+            io.BytesIO() if body is None else body.open() if self._awaited is None else self._awaited
+        )
+        return environ
+
+    def _post(self) -> None:
+        self._application.pool.post(self)
+
+    def deliver(self) -> None:
+        """Write what the call has yielded."""
+        if not self._over:
+            self._write()
+
+    def finish(self) -> None:
+        """Write what the call has yielded, and tell the connection of its return."""
+        try:
+            if not self._over:
+                self._write()
+                if not self.output.ended:  # a defect of ours has ended the call
+                    self._fail()
+        finally:
+            self._report()
+            self._clean_up()
+
+    def _report(self) -> None:
+        if not self._reported:
+            self._reported = True
+            self._connection.call_returned(self)
+
+    def _clean_up(self) -> None:
+        """Give temporary files back, once neither the call nor the connection needs them."""
+        if self._reported and self._over:
+            self.output.close()
+            if self._body is not None:
+                self._body.discard()
+                self._body = None
+            self._awaited = None
+
+    # the answer
+
+    def _write(self) -> None:
+        """Pass on as much of the answer as the connection takes, but let others have their turn."""
+        output = self.output
+        connection = self._connection
+        burst = 0
+        while connection.writable and not self._over:
+            if burst > BURST_BYTES:
+                if not self._continuing:
+                    self._continuing = True
+                    self._application.loop.call_soon(self._continue)
+                return
+            ended = output.ended
+            try:
+                data = output.take()
+            except OSError as error:
+                self._log_error(f"the answer could not be read back from its temporary file ({error})")
+                self._fail()
+                return
+            burst += len(data)
+            last = ended and output.empty
+            response = self.response
+            if data or (last and not output.failed):
+                if response.head_pending and response.keep_alive and not connection.keep_alive_allowed():
+                    response.keep_alive = False
+                connection.write(response.data_to_send(data, more=not last or output.failed))
+            if response.error is not None:
+                self._log_error(response.error)
+                self._fail()
+            elif last:
+                if output.failed:
+                    self._fail()
+                else:
+                    self._end_input()
+                    connection.answer_finished(self)
+            elif not data:
+                return
+
+    def _continue(self) -> None:
+        self._continuing = False
+        self.writable_again()
+
+    def _fail(self) -> None:
+        self.output.abandon()
+        self._end_input()
+        self._connection.answer_failed(self)
+
+    def _end_input(self) -> None:
+        """Take note that the answer is over; what has not come of the body now will not come any more."""
+        self._over = True
+        if self._body is not None:
+            self._body.detach()
+        if self._awaited is not None:
+            self._awaited.settle(gone=True)

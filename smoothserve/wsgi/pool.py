@@ -1,0 +1,263 @@
+"""The application threads of a worker, and the way back to its loop.
+
+Decides how many threads run at a time. For short calls one is best: several that take turns lose a third to the
+GIL (benchmark: small WSGI answer, `--threads 4`). So a further thread is woken only when work has waited for
+`TICK` while all that are awake were in one call each; what has been learnt so is remembered in a `Spread`.
+What threads have for the loop is collected, and one wake-up of the loop fetches all of it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from smoothserve.wsgi.spread import Spread
+
+#: Seconds that work waits before a further thread is woken for it, and a finished call for its fetching.
+TICK = 0.001
+
+
+class Job(Protocol):
+    """A call to be made on an application thread."""
+
+    def run(self) -> None:
+        """Make the call, on an application thread. Never raises."""
+
+    def deliver(self) -> None:
+        """Fetch what the call has for the loop, on the loop's thread."""
+
+    def finish(self) -> None:
+        """Do the same for the last time: the call has returned."""
+
+
+class _Thread:
+    """What is known of one application thread."""
+
+    __slots__ = ("busy_since", "gate")
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        """Where the thread waits while it is not needed."""
+        self.busy_since = 0.0
+        """When the call began that the thread is in; 0 if it is in none."""
+
+
+class ThreadPool:
+    """Runs jobs on `size` threads. All methods but `post` on the loop's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        size: int,
+        *,
+        log: logging.Logger,
+        on_saturation: Callable[[], object] | None = None,
+    ) -> None:
+        self.saturated = False
+        """Whether all threads are in calls that take longer than a moment."""
+        self._loop = loop
+        self._size = size
+        self._log = log
+        self._on_saturation = on_saturation
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._in_hand = 0
+        self._threads = [_Thread() for _ in range(size)]
+        self._parked: deque[_Thread] = deque()
+        self._front = threading.Lock()
+        """Held by the one thread that waits for jobs; the others park when there is none."""
+        self._spread = Spread(size)
+        self._calls_ended = 0
+        self._posted: deque[Job] = deque()
+        """Jobs that have something for the loop."""
+        self._ended: deque[Job] = deque()
+        """Jobs whose calls have returned."""
+        self._fetching = False
+        """Whether a wake-up of the loop is on its way."""
+        self._ticking = False
+        """Whether `_tick` will be called within `TICK`."""
+        self._slow = False
+        """Whether calls have lately taken longer than `TICK`."""
+        self._saturated_at = 0.0
+        self._alive = 0
+        self._stopping = False
+        self._idle = asyncio.Event()
+        """Nothing is in hand; only while stopping."""
+        self._deserted = asyncio.Event()
+        """No thread is left; only while stopping."""
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._stopping = False
+        self._idle.clear()
+        self._deserted.clear()
+        for index, own in enumerate(self._threads):
+            self._alive += 1
+            threading.Thread(target=self._main, args=(own,), name=f"smoothserve-wsgi-{index}", daemon=True).start()
+
+    async def stop(self, timeout: float) -> None:
+        """Wait for what is in hand, then for the threads' end; after `timeout` seconds leave behind what is stuck."""
+        due = self._loop.time() + timeout
+        self._stopping = True
+        self._note_progress()
+        await _wait_until(due, self._idle)
+        self._dismiss()
+        await _wait_until(due, self._deserted)
+
+    def _note_progress(self) -> None:
+        if not self._in_hand:
+            self._idle.set()
+        if not self._alive:
+            self._deserted.set()
+
+    def _dismiss(self) -> None:
+        for _ in self._threads:
+            self._jobs.put(None)
+        while self._parked:
+            self._parked.pop().gate.release()
+
+    # giving work out
+
+    def submit(self, job: Job) -> None:
+        """Have a job run."""
+        self._in_hand += 1
+        self._jobs.put(job)
+        if self._in_hand >= self._size:
+            if self._slow and not self.saturated:
+                self._set_saturated(True)
+            self._assign()
+        elif not self._front.locked():
+            self._assign()
+
+    def _assign(self) -> None:
+        """See to it that what waits is begun: wake a thread now, or look again at the tick."""
+        if self._parked and not self._front.locked() and self._size - len(self._parked) < self._spread.width:
+            self._parked.pop().gate.release()
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        """Fetch what is finished, and look whether the threads that are awake get on."""
+        self._ticking = False
+        self._fetch()
+        if not self._in_hand:
+            return
+        now = time.monotonic()
+        before = now - TICK
+        stuck = sum([0.0 < thread.busy_since < before for thread in self._threads])
+        awake = self._size - len(self._parked)
+        waiting = not self._jobs.empty()
+        if self._size > 1:
+            if stuck >= awake and waiting:
+                self._spread.needs(awake + 1)
+            if self._spread.due(now, backlog=waiting):
+                self._spread.judge(now, time.process_time(), self._calls_ended)
+            if waiting and self._parked and awake < self._spread.width:
+                self._parked.pop().gate.release()
+        if stuck == self._size and not self.saturated:
+            self._slow = True
+            self._set_saturated(True)
+        if waiting or (self._in_hand >= self._size and not self.saturated):
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
+
+    def _set_saturated(self, saturated: bool) -> None:
+        self.saturated = saturated
+        now = self._loop.time()
+        if saturated:
+            self._saturated_at = now
+        elif now - self._saturated_at < TICK:
+            self._slow = False
+        if self._on_saturation is not None:
+            self._on_saturation()
+
+    # fetching what has been done
+
+    def post(self, job: Job) -> None:
+        """Have `job.deliver` called soon. On an application thread."""
+        self._posted.append(job)
+        self._request_fetch()
+
+    def _request_fetch(self) -> None:
+        if self._fetching or (self._ticking and not self._jobs.empty()):
+            # Either a wake-up is on its way already, or this thread goes on and the tick will come.
+            return
+        self._fetching = True
+        self._tell_loop(self._fetch)
+
+    def _tell_loop(self, callback: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed over a call that did not end
+            self._loop.call_soon_threadsafe(callback)
+
+    def _fetch(self) -> None:
+        self._fetching = False
+        posted = self._posted
+        ended = self._ended
+        try:
+            # What is posted meanwhile waits for the next turn: a fast stream must not keep the loop for itself.
+            for _ in range(len(posted)):
+                posted.popleft().deliver()
+            for _ in range(len(ended)):
+                self._in_hand -= 1
+                self._calls_ended += 1
+                ended.popleft().finish()
+        finally:
+            if posted or ended:  # posted meanwhile, or left because one has failed
+                self._loop.call_soon(self._fetch)
+        if self.saturated and self._in_hand < self._size:
+            self._set_saturated(False)
+        if self._stopping:
+            self._note_progress()
+
+    # the threads
+
+    def _main(self, own: _Thread) -> None:
+        job: Job | None
+        jobs = self._jobs
+        front = self._front
+        parked = self._parked
+        clock = time.monotonic
+        while True:
+            if front.acquire(blocking=False):
+                job = jobs.get()
+                front.release()
+                if parked and not self._ticking and not jobs.empty():
+                    # What came in before the release relied on this thread.
+                    self._tell_loop(self._assign)
+            else:
+                try:
+                    job = jobs.get_nowait()
+                except queue.Empty:
+                    parked.append(own)
+                    if not jobs.empty():
+                        # It has come in between, and whoever held the front may not have seen this thread park.
+                        self._tell_loop(self._assign)
+                    own.gate.acquire()
+                    continue
+            if job is None:
+                break
+            own.busy_since = clock()
+            try:
+                job.run()
+            except BaseException:  # noqa: BLE001 - a defect of ours must not cost the thread
+                self._log.exception("a call has failed in the server")
+            own.busy_since = 0.0
+            self._ended.append(job)
+            self._request_fetch()
+        self._tell_loop(self._thread_ended)
+
+    def _thread_ended(self) -> None:
+        self._alive -= 1
+        self._note_progress()
+
+
+async def _wait_until(due: float, event: asyncio.Event) -> None:
+    """Wait for an event, until `due` by the loop's clock at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(due):
+            await event.wait()

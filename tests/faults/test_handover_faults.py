@@ -1,0 +1,295 @@
+"""Who dies, stops or runs out in the middle of a handover costs what it had acknowledged, and nothing else.
+
+Each fault happens at an exact step: a trap in the worker's code (`tests.process.hooks`), sprung by the first that
+comes by. The step is then certain, not a matter of luck and of the machine's speed.
+"""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.load.runner import Load
+from tests.load.scenarios import get_and_post, one_slow_request
+from tests.process.directory import AppDirectory
+from tests.process.fixtures import Serve
+from tests.process.harness import assert_nothing_dropped
+from tests.process.hooks import Hooks
+from tests.process.idle import IdleClients
+from tests.process.processes import is_running, wait_until
+
+CONNECTIONS = 300
+QUICK = ("--soak-interval", "0.1")
+#: How many connections have been acknowledged when the fault happens, where the step says "amid".
+AMID = 50
+
+#: Put before a step of the handover; `act` is what happens there, to the one that steps into the trap.
+BEFORE_RECEIVING = """\
+    def take_up(self, service, channel):
+        if springs("trap"):
+            act()
+        original(self, service, channel)
+
+    original, Adopting.__init__ = Adopting.__init__, take_up
+"""
+AMID_BEFORE_ACK = f"""\
+    def answer(self, event, fds):
+        if self._service.adopted >= {AMID} and springs("trap"):
+            act()
+        original(self, event, fds)
+
+    original, Adopting._answer = Adopting._answer, answer
+"""
+AMID_AFTER_ACK = f"""\
+    def adopt_acknowledged(self):
+        if self._acknowledged and self._service.adopted >= {AMID - 1} and springs("trap"):
+            act()
+        original(self)
+
+    original, Adopting._adopt_acknowledged = Adopting._adopt_acknowledged, adopt_acknowledged
+"""
+AFTER_ACCEPTING = """\
+    def accept(self):
+        original(self)
+        if springs("trap"):
+            act()
+
+    original, Worker._accept = Worker._accept, accept
+"""
+OFFERS_QUEUED = """\
+    def send(self, link):
+        original(self, link)
+        if len(link.sender._unanswered) > 8 and springs("trap"):
+            act()
+
+    original, Offering._send = Offering._send, send
+"""
+KILLED = "    act = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+#: A child that lives on must not hide the death; it leaves the server's session, so that the test's end need not wait.
+FORKED_AND_KILLED = """\
+    def act():
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(20)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+"""
+STOPPED = "    act = lambda: os.kill(os.getpid(), signal.SIGSTOP)\n"
+
+
+def tells_master(number: signal.Signals) -> str:
+    """Return the code for a signal to the master, and a moment in which it may arrive amid the step."""
+    return f"    act = lambda: (os.kill(os.getppid(), signal.{number.name}), time.sleep(0.2))\n"
+
+
+class Faulty:
+    """A server with a trap, with idle connections, and reloads."""
+
+    def __init__(self, serve: Serve, directory: AppDirectory, tmp_path: Path, code: str, workers: int = 1) -> None:
+        self.hooks = Hooks(tmp_path / "hooks", code)
+        self.directory = directory
+        self.server = serve(directory, "--workers", str(workers), *QUICK, environ=self.hooks.environ)
+
+    def begin_reload(self, version: str = "2") -> None:
+        """Reload into the trap."""
+        self.hooks.set_trap()
+        self.directory.deploy(version)
+        self.server.hup()
+        wait_until(self.hooks.sprung, 30, "the trap is sprung")
+
+
+# the successor dies
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("step", "lost"),
+    [
+        pytest.param(BEFORE_RECEIVING, 0, id="before it takes the channel up"),
+        pytest.param(AFTER_ACCEPTING, 0, id="right after it accepts"),
+        pytest.param(AMID_BEFORE_ACK, AMID, id="between an offer and its answer"),
+        pytest.param(AMID_AFTER_ACK, AMID, id="after an answer"),
+    ],
+)
+def test_a_successor_killed_amid_the_handover_costs_what_it_had_acknowledged_and_the_slot_is_swapped_again(
+    serve: Serve, directory: AppDirectory, tmp_path: Path, step: str, lost: int, workers: int
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, KILLED + step, workers)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        faulty.begin_reload()
+        server.wait_log(r"died by SIGKILL.*amid the handover: worker \d+ of generation 1 serves on")
+        idle.ask()
+        assert idle.lost == lost
+        server.wait_reload("finished")
+        server.wait_drained()
+        assert idle.versions() == {"2": CONNECTIONS - lost}
+        assert idle.lost == lost
+        with Load(server.target, get_and_post(8)) as load:
+            load.wait_answers(50)
+    assert_nothing_dropped(load.report, "2")
+
+
+def test_a_successor_killed_amid_the_handover_is_known_to_be_dead_even_if_a_child_of_its_lives_on(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, FORKED_AND_KILLED + AMID_BEFORE_ACK)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        faulty.begin_reload()
+        server.wait_reload("finished", timeout=10)
+        server.wait_drained()
+        assert idle.versions(timeout=5) == {"2": CONNECTIONS - AMID}
+        assert idle.lost == AMID
+
+
+def test_a_successor_that_is_killed_twice_ends_the_reload_and_the_predecessor_serves_on(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, KILLED + AMID_BEFORE_ACK)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        faulty.begin_reload()
+        faulty.hooks.set_trap()
+        server.wait_log("reload refused: generation 2: ")
+        assert faulty.hooks.sprung()
+        assert idle.versions() == {"1": CONNECTIONS - 2 * AMID}
+        directory.deploy("3")
+        server.generation = 2
+        server.reload()
+        assert idle.versions() == {"3": CONNECTIONS - 2 * AMID}
+        assert idle.lost == 2 * AMID
+
+
+# the predecessor dies
+
+
+def test_a_predecessor_killed_with_offers_in_the_queue_costs_what_it_still_owned(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, KILLED + OFFERS_QUEUED)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        faulty.begin_reload()
+        server.wait_reload("finished")
+        # What it had offered is taken over without it; what it had not is gone with it.
+        answers = idle.versions()
+        assert set(answers) == {"2"}
+        assert answers["2"] >= 8
+        assert idle.lost == CONNECTIONS - answers["2"]
+        assert idle.versions() == answers
+    server.wait_log("died by SIGKILL while it drained, 0 requests dropped")
+
+
+# the successor stops, or is out of something
+
+
+def test_a_successor_stopped_amid_the_handover_is_killed_and_nothing_else_is_lost(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, STOPPED + AMID_BEFORE_ACK)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        faulty.begin_reload()
+        server.wait_log("answers no offers of worker 1: killed, to know who owns what", timeout=20)
+        server.wait_reload("finished")
+        server.wait_drained()
+        assert idle.versions() == {"2": CONNECTIONS - AMID}
+        assert idle.lost == AMID
+
+
+def test_a_successor_out_of_descriptors_refuses_and_the_predecessor_serves_on(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "1", "--linger-timeout", "1", *QUICK)
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        directory.deploy("2", before="import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n")
+        server.reload()
+        # Refused for the moment only: they are offered again and again, and answered in between.
+        for _ in range(3):
+            answers = idle.versions()
+            assert answers["1"] > CONNECTIONS - 64
+            assert answers["2"] > 0
+        directory.deploy("3")
+        server.reload()
+        server.wait_drained()
+        assert idle.lost == 0
+        assert idle.versions()["3"] > CONNECTIONS - 64
+
+
+# the master dies, or is told something
+
+
+def test_a_master_killed_amid_the_handover_loses_no_request(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, tells_master(signal.SIGKILL) + AMID_BEFORE_ACK)
+    server = faulty.server
+    server.exit_code_expected = -signal.SIGKILL
+    workers = server.workers
+    with (
+        IdleClients(server.target, CONNECTIONS),
+        Load(server.target, one_slow_request(8, 2.0)) as load,
+    ):
+        load.wait_until(lambda report: report.connections_opened == 8 and report.now() > 0.5)
+        faulty.hooks.set_trap()
+        directory.deploy("2")
+        server.hup()
+        wait_until(lambda: not is_running(server.pid), 30, "the master is killed")
+        load.join()
+    assert load.report.dropped == 0, load.report.render()
+    assert load.report.answered == 8
+    server.wait_gone(workers)
+
+
+def test_a_second_hup_amid_the_handover_reloads_once_more(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, tells_master(signal.SIGHUP) + AMID_BEFORE_ACK, workers=2)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle, Load(server.target, get_and_post(16)) as load:
+        faulty.begin_reload()
+        directory.deploy("3")
+        server.wait_reload("finished")
+        server.wait_reload("finished")
+        server.wait_drained()
+        load.wait_version("3")
+        assert idle.versions() == {"3": CONNECTIONS}
+        assert idle.lost == 0
+    assert load.report.dropped == 0, load.report.render()
+    assert load.report.connections_opened == 16
+    assert load.report.connections_closed_idle == 0
+
+
+def test_term_amid_the_handover_stops_the_server_in_time_and_answers_all_in_hand(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, tells_master(signal.SIGTERM) + AMID_BEFORE_ACK)
+    server = faulty.server
+    with (
+        IdleClients(server.target, CONNECTIONS),
+        Load(server.target, one_slow_request(16, 2.0)) as load,
+    ):
+        load.wait_until(lambda report: report.connections_opened == 16 and report.now() > 0.5)
+        faulty.begin_reload()
+        load.join()
+        assert server.wait_exit() == 0
+    assert load.report.dropped == 0, load.report.render()
+    assert load.report.answered == 16
+    server.wait_log("stopped: 0 requests dropped")
+
+
+def test_ttou_amid_the_handover_loses_nothing(serve: Serve, directory: AppDirectory, tmp_path: Path) -> None:
+    faulty = Faulty(serve, directory, tmp_path, tells_master(signal.SIGTTOU) + AMID_BEFORE_ACK, workers=2)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle, Load(server.target, get_and_post(16)) as load:
+        faulty.begin_reload()
+        server.wait_reload("finished")
+        server.wait_drained()
+        wait_until(lambda: len(server.workers) == 1, 20, "one worker is left")
+        load.wait_version("2")
+        assert idle.versions() == {"2": CONNECTIONS}
+        assert idle.lost == 0
+    assert load.report.dropped == 0, load.report.render()
+    assert load.report.connections_opened == 16

@@ -1,0 +1,71 @@
+"""How the bytes are split, when requests are answered and whether a codec is replaced on the way does not matter."""
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from smoothserve.protocol.events import Limits
+from smoothserve.protocol.h11_codec import H11Codec
+from smoothserve.protocol.httptools_codec import HttptoolsCodec
+from tests.property.streams import streams
+from tests.unit.protocol.delivery import Delivery, MakeCodec, cut, deliver, single_bytes
+
+TIGHT = Limits(request_line_bytes=24, fields=4, head_bytes=120)
+
+_each_codec = pytest.mark.parametrize("make_codec", [HttptoolsCodec, H11Codec])
+_places = st.lists(st.integers(0, 2000), max_size=8)
+
+
+@_each_codec
+@settings(max_examples=400, deadline=None)
+@given(streams(), _places, st.booleans(), st.booleans(), st.sampled_from([Limits(), TIGHT]))
+def test_splits(
+    make_codec: MakeCodec, data: bytes, places: list[int], eof: bool, answer_at_once: bool, limits: Limits
+) -> None:
+    whole = deliver(make_codec(limits), [data], eof=eof)
+    assert deliver(make_codec(limits), cut(data, places), eof=eof, answer_at_once=answer_at_once) == whole
+
+
+@_each_codec
+@settings(max_examples=100, deadline=None)
+@given(streams(), st.sampled_from([Limits(), TIGHT]))
+def test_single_bytes(make_codec: MakeCodec, data: bytes, limits: Limits) -> None:
+    assert deliver(make_codec(limits), single_bytes(data)) == deliver(make_codec(limits), [data])
+
+
+@_each_codec
+@settings(max_examples=200, deadline=None)
+@given(streams(), _places)
+def test_a_codec_can_be_replaced_wherever_it_gives_its_bytes_back(
+    make_codec: MakeCodec, data: bytes, places: list[int]
+) -> None:
+    assume(b"\r\n" * 9 not in data)  # empty lines are counted afresh by the next codec
+    delivery = Delivery(make_codec(Limits()))
+    for piece in cut(data, places):
+        delivery.receive_data(piece)
+        last = delivery.outcome.served[-1].request if delivery.outcome.served else None
+        keeps = last is None or last[6] or last[10] is not None
+        if delivery.outcome.refused is None and keeps:
+            given_back = delivery.codec.trailing_data()
+            if given_back is not None:
+                assert delivery.codec.at_boundary
+                delivery.codec = make_codec(Limits())
+                delivery.receive_data(given_back)
+    assert delivery.outcome == deliver(make_codec(Limits()), [data])
+
+
+@_each_codec
+@settings(max_examples=200, deadline=None)
+@given(streams(), _places)
+def test_at_a_boundary_nothing_is_given_back_and_the_end_is_no_error(
+    make_codec: MakeCodec, data: bytes, places: list[int]
+) -> None:
+    delivery = Delivery(make_codec(Limits()))
+    for piece in cut(data, places):
+        delivery.receive_data(piece)
+        if delivery.codec.at_boundary:
+            assert delivery.codec.trailing_data() == b""
+    at_boundary = delivery.codec.at_boundary
+    refused = delivery.outcome.refused
+    delivery.receive_eof()
+    assert (delivery.outcome.refused == refused) is (at_boundary or refused is not None)

@@ -1,0 +1,116 @@
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from smoothserve.errors import ExitCode, FileError
+from smoothserve.logs.files import MAX_WAITING_BYTES, LogFile
+
+
+def test_lines_are_appended(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    path.write_text("before\n")
+    file = LogFile(str(path))
+    file.write("one\n")
+    file.write("two \N{SNOWMAN} \udcff\n")
+    file.close()
+    assert path.read_text() == "before\none\ntwo \N{SNOWMAN} \\udcff\n"
+
+
+def test_after_a_rotation_reopen_writes_to_the_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    file = LogFile(str(path))
+    file.write("old\n")
+    path.rename(tmp_path / "error.log.1")
+    file.write("old still\n")
+    file.reopen()
+    file.write("new\n")
+    file.close()
+    assert (tmp_path / "error.log.1").read_text() == "old\nold still\n"
+    assert path.read_text() == "new\n"
+
+
+def test_a_reopen_that_fails_goes_on_with_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "error.log"
+    path.parent.mkdir()
+    file = LogFile(str(path))
+    path.parent.rename(tmp_path / "moved")
+    file.reopen()
+    file.write("line\n")
+    file.close()
+    assert "cannot be opened" in (tmp_path / "moved" / "error.log").read_text()
+    assert (tmp_path / "moved" / "error.log").read_text().endswith("line\n")
+
+
+def test_the_descriptor_is_not_inherited_and_a_standard_stream_is_left_open(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "error.log"))
+    assert not os.get_inheritable(file.fileno())
+    file.close()
+    standard = LogFile("-", 2)
+    assert standard.fileno() == 2
+    standard.reopen()
+    standard.close()
+    os.fstat(2)
+
+
+@pytest.mark.parametrize(("name", "says"), [("none/error.log", "does not exist: create it"), ("", "cannot be opened")])
+def test_a_file_that_cannot_be_opened_gets_one_line(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(FileError, match=says) as caught:
+        LogFile(str(tmp_path / name))
+    assert caught.value.exit_code is ExitCode.FILE_FAILED
+
+
+def test_a_pipe_that_nobody_reads_never_blocks_and_its_lines_come_later() -> None:
+    reader, writer = os.pipe()
+    file = LogFile("-", writer)
+    line = "x" * 1023 + "\n"
+    for _ in range(200):
+        file.write(line)
+    assert file.waiting_bytes > 0
+    received = 0
+    while received < 200 * 1024:
+        received += len(os.read(reader, 65536))
+        file.flush()
+    assert file.waiting_bytes == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_beyond_a_bound_lines_are_dropped_and_counted() -> None:
+    reader, writer = os.pipe()
+    file = LogFile("-", writer)
+    line = "x" * 1023 + "\n"
+    for _ in range(MAX_WAITING_BYTES // 1024 + 100):
+        file.write(line)
+    assert file.waiting_bytes <= MAX_WAITING_BYTES
+    while file.waiting_bytes:
+        os.read(reader, 65536)
+        file.flush()
+    os.set_blocking(reader, False)
+    file.write("after\n")
+    text = b""
+    while not text.endswith(b"after\n"):
+        with contextlib.suppress(BlockingIOError):
+            text = text[-200:] + os.read(reader, 65536)
+        file.flush()
+    assert b"log lines were lost" in text
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_reader_that_is_gone_costs_lines_only() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    file = LogFile("-", writer)
+    file.write("lost\n")
+    assert file.waiting_bytes == 0
+    os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_costs_lines_only() -> None:
+    file = LogFile("/dev/full")
+    file.write("lost\n")
+    assert file.waiting_bytes == 0
+    file.close()

@@ -1,0 +1,79 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from smoothserve.errors import FileError
+from smoothserve.master.environment import parse_env_line, read_env_file, worker_environment
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("", None),
+        ("   ", None),
+        ("# NAME=value", None),
+        ("NAME=value", ("NAME", "value")),
+        ("  NAME = value  ", ("NAME", "value")),
+        ("export NAME=value", ("NAME", "value")),
+        ("export\tNAME=value", ("NAME", "value")),
+        ("exported=1", ("exported", "1")),
+        ("NAME=", ("NAME", "")),
+        ("NAME=# nothing", ("NAME", "")),
+        ("NAME=a b", ("NAME", "a b")),
+        ("NAME=a=b", ("NAME", "a=b")),
+        ("NAME=a # comment", ("NAME", "a")),
+        ("NAME=a#b", ("NAME", "a#b")),
+        ("NAME='a # \"b\" \\n'", ("NAME", 'a # "b" \\n')),
+        ("NAME='' # comment", ("NAME", "")),
+        ('NAME="a # b" # comment', ("NAME", "a # b")),
+        (r'NAME="a\n\t\"\\\$\x"', ("NAME", 'a\n\t"\\$\\x')),
+        ("DATABASE_URL=postgres://u:p@host/db?a=1&b=2", ("DATABASE_URL", "postgres://u:p@host/db?a=1&b=2")),
+    ],
+)
+def test_a_line_means_what_a_shell_would_make_of_it(line: str, found: tuple[str, str] | None) -> None:
+    assert parse_env_line(line) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("NAME", "not NAME=VALUE"),
+        ("=value", "not NAME=VALUE"),
+        ("export", "not NAME=VALUE"),
+        ("MY NAME=value", "not NAME=VALUE"),
+        ("NAME='value", "the closing ' is missing"),
+        ('NAME="value\\"', 'the closing " is missing'),
+        ("NAME='a' b", "after the closing quote"),
+        ("NAME=a\0b", "NUL"),
+    ],
+)
+def test_a_line_that_means_nothing_is_named_with_its_number(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "env"
+    path.write_text(f"FINE=1\n{line}\n")
+    with pytest.raises(FileError, match="line 2: ") as caught:
+        read_env_file(str(path))
+    assert says in str(caught.value)
+
+
+def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"--env-file .*none cannot be read: No such file"):
+        read_env_file(str(tmp_path / "none"))
+
+
+def test_bytes_that_are_not_utf_8_arrive_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_bytes(b"\xef\xbb\xbfNAME=\xff\r\n")
+    assert os.fsencode(read_env_file(str(path))["NAME"]) == b"\xff"
+
+
+def test_env_wins_over_the_file_and_the_file_over_the_masters_environment(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_text("A=file\nB=file\n")
+    base = {"A": "base", "B": "base", "C": "base", "PWD": "/somewhere"}
+    assert worker_environment(base, str(path), ["A=flag=1"], "/srv/releases/2") == {
+        "A": "flag=1",
+        "B": "file",
+        "C": "base",
+        "PWD": "/srv/releases/2",
+    }

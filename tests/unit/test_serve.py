@@ -1,0 +1,153 @@
+"""Serving: everything is checked first, then the master is executed in the same process with the launch message."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from smoothserve.control.launch import MasterLaunch, read_launch
+from smoothserve.errors import FileError, SettingsError
+from smoothserve.serve import serve
+
+#: Stands for an interpreter: says which process it is, what it was executed with and what the message holds.
+FAKE_INTERPRETER = f"""#!{sys.executable}
+import json, os, signal, sys
+if sys.argv[1:3] == ["-P", "-c"]:
+    sys.exit(0)
+launch = json.load(os.fdopen(int(sys.argv[4])))
+blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
+said = {{"pid": os.getpid(), "arguments": sys.argv[1:], "launch": launch}}
+print(json.dumps({{**said, "marker": os.environ.get("MARKER"), "blocked": blocked}}))
+"""
+
+
+class ExecutedError(Exception):
+    """Stands for the exec, after which nothing of the caller's is left."""
+
+
+def executed(flags: dict[str, Any], config: str | None = None) -> tuple[str, list[str], MasterLaunch]:
+    """Return what serving executes: program, arguments and launch message."""
+    calls: list[tuple[str, list[str]]] = []
+
+    def execute(program: str, arguments: list[str]) -> NoReturn:
+        assert os.get_inheritable(int(arguments[-1]))
+        calls.append((program, arguments))
+        raise ExecutedError
+
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with pytest.raises(ExecutedError):
+        serve(flags, config, execute)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    ((program, arguments),) = calls
+    return program, arguments, read_launch(MasterLaunch, int(arguments[-1]))
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, reached through a link that $PWD knows."""
+    (tmp_path / "release").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to("release")
+    monkeypatch.chdir(link)
+    monkeypatch.setenv("PWD", str(link))
+    monkeypatch.setattr(sys, "argv", ["bin/smoothserve"])
+    return link
+
+
+def test_the_master_is_executed_with_the_running_interpreter() -> None:
+    program, arguments, _ = executed({"app": "a:b"})
+    assert program == arguments[0] == sys.executable
+    assert arguments[1:-1] == ["-P", "-m", "smoothserve.master"]
+
+
+def test_the_launch_message_has_what_a_later_reload_needs_with_links_unresolved(directory: Path) -> None:
+    (directory / "x.toml").write_text("threads = 2\n")
+    _, _, launch = executed({"app": "a:b", "workers": "2", "port": "0"}, "x.toml")
+    assert launch == MasterLaunch(
+        flags={"app": "a:b", "workers": "2", "port": "0"},
+        config="x.toml",
+        script=f"{directory}/bin/smoothserve",
+        executable=sys.executable,
+        directory=str(directory),
+    )
+
+
+def test_an_interpreter_in_the_scripts_environment_is_taken_unresolved(directory: Path) -> None:
+    (directory / "bin").mkdir()
+    (directory / "pyvenv.cfg").touch()
+    python = directory / "bin" / "python"
+    python.write_text(FAKE_INTERPRETER)
+    python.chmod(0o755)
+    assert executed({"app": "a:b"})[0] == str(python)
+
+
+def test_nothing_is_executed_before_the_settings_are_right() -> None:
+    for flags in ({}, {"app": "a:b", "workers": "0"}):
+        with pytest.raises(SettingsError):
+            serve(flags, None, _must_not_execute)
+
+
+def test_nothing_is_executed_where_directory_or_interpreter_are_missing() -> None:
+    for flags in ({"chdir": "missing"}, {"python": "./missing"}, {"python": "no-such-python"}):
+        with pytest.raises(FileError):
+            serve({"app": "a:b", **flags}, None, _must_not_execute)
+
+
+def test_an_interpreter_without_smoothserve_is_told_with_its_own_words(directory: Path) -> None:
+    python = directory / "python"
+    python.write_text("#!/bin/sh\necho 'No module named smoothserve' >&2\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(FileError, match=r"cannot run smoothserve \(No module named smoothserve\)"):
+        serve({"app": "a:b", "python": "./python"}, None, _must_not_execute)
+
+
+def test_an_interpreter_that_cannot_be_executed_is_told(directory: Path) -> None:
+    python = directory / "python"
+    python.write_bytes(b"\0")
+    python.chmod(0o755)
+    with pytest.raises(FileError, match="cannot be executed"):
+        serve({"app": "a:b", "python": "./python"}, None, _must_not_execute)
+
+
+def test_a_failed_exec_is_told_and_leaves_no_descriptor_and_no_blocked_signal() -> None:
+    before = len(os.listdir("/dev/fd"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def execute(program: str, arguments: list[str]) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(FileError, match=r"\(Permission denied\)"):
+        serve({"app": "a:b"}, None, execute)
+    assert len(os.listdir("/dev/fd")) == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+
+
+def test_a_working_directory_that_is_gone_is_told(directory: Path) -> None:
+    directory.resolve().rmdir()
+    with pytest.raises(FileError, match="does not exist any more"):
+        serve({"app": "a:b"}, None, _must_not_execute)
+
+
+def _must_not_execute(program: str, arguments: list[str]) -> NoReturn:
+    raise AssertionError(f"executed {program} {arguments}")
+
+
+def test_the_master_has_the_process_number_of_the_command(directory: Path) -> None:
+    python = directory / "python"
+    python.write_text(FAKE_INTERPRETER)
+    python.chmod(0o755)
+    command = [sys.executable, "-m", "smoothserve", "a:b", "--python", "./python", "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "MARKER": "kept"}) as process:
+        output, _ = process.communicate(timeout=60)
+    said = json.loads(output)
+    assert said["pid"] == process.pid
+    assert said["arguments"][:3] == ["-P", "-m", "smoothserve.master"]
+    assert said["launch"]["flags"] == {"app": "a:b", "python": "./python", "workers": "2"}
+    assert said["marker"] == "kept"
+    assert signal.SIGHUP in said["blocked"], "a HUP before its handlers stand would end the master"
+    assert not {signal.SIGTERM, signal.SIGINT} & set(said["blocked"])

@@ -1,0 +1,213 @@
+"""The environ that an application sees (PEP 3333, RFC 3875)."""
+
+from typing import Any
+
+import pytest
+
+from smoothserve.protocol.events import Request
+from tests.unit.wsgi.fakes import FakeConnection, Server, request
+
+
+def environ_of(
+    head: Request | None = None, body: bytes = b"", connection: FakeConnection | None = None, **options: Any
+) -> dict[str, Any]:
+    seen: list[dict[str, Any]] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b""]
+
+    with Server(app, **options) as server:
+        server.answer(head, body, connection)
+    assert type(seen[0]) is dict
+    return seen[0]
+
+
+def test_it_holds_what_pep_3333_and_cgi_ask_for() -> None:
+    environ = environ_of(request("GET", "/a/b?x=1&y=%20"))
+    streams = {"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"}
+    assert {key: value for key, value in environ.items() if key not in streams} == {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a/b",
+        "QUERY_STRING": "x=1&y=%20",
+        "RAW_URI": "/a/b?x=1&y=%20",
+        "REQUEST_URI": "/a/b?x=1&y=%20",
+        "SERVER_NAME": "198.51.100.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "192.0.2.7",
+        "REMOTE_PORT": "51000",
+        "HTTP_HOST": "example.org",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+    }
+    assert streams < set(environ)
+    assert environ["wsgi.input"].read() == b""
+
+
+def test_threads_and_processes_are_announced() -> None:
+    environ = environ_of(threads=2, multiprocess=True)
+    assert environ["wsgi.multithread"] is True
+    assert environ["wsgi.multiprocess"] is True
+
+
+def test_every_request_has_an_environ_of_its_own() -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        seen = environ.get("mine", "nothing")
+        environ["mine"] = "changed"
+        environ["wsgi.url_scheme"] = "changed"
+        return [seen.encode()]
+
+    with Server(app) as server:
+        assert server.answer().body == b"nothing"
+        assert server.answer().body == b"nothing"
+
+
+@pytest.mark.parametrize(
+    ("target", "path_info"),
+    [
+        ("/a%20b", "/a b"),
+        ("/%C3%A9", "/\xc3\xa9"),
+        ("/a%2Fb", "/a/b"),
+        ("/%zz", "/%zz"),
+        ("/\xe9", "/\xe9"),
+        ("//a//b", "//a//b"),
+        ("/a;p=1", "/a;p=1"),
+        ("*", ""),
+        ("http://example.org/a%20b?q", "/a b"),
+    ],
+)
+def test_path_info_is_decoded_bytes_as_latin_1(target: str, path_info: str) -> None:
+    environ = environ_of(request("OPTIONS", target))
+    assert environ["PATH_INFO"] == path_info
+    assert environ["RAW_URI"] == environ["REQUEST_URI"] == target
+
+
+@pytest.mark.parametrize(
+    ("root_path", "target", "script_name", "path_info"),
+    [
+        ("/app", "/app/a", "/app", "/a"),
+        ("/app/", "/app/a", "/app", "/a"),
+        ("app", "/app/a", "/app", "/a"),
+        ("/app", "/app", "/app", ""),
+        ("/app", "/a", "/app", "/a"),
+        ("/app", "/application", "/app", "/application"),
+        ("/\xe9", "/%C3%A9/a", "/\xc3\xa9", "/a"),
+        ("/", "/a", "", "/a"),
+        ("", "/a", "", "/a"),
+    ],
+)
+def test_the_root_path_is_script_name_and_no_part_of_path_info(
+    root_path: str, target: str, script_name: str, path_info: str
+) -> None:
+    environ = environ_of(request(target=target), root_path=root_path)
+    assert environ["SCRIPT_NAME"] == script_name
+    assert environ["PATH_INFO"] == path_info
+
+
+def test_fields_become_variables() -> None:
+    environ = environ_of(
+        request(
+            "POST",
+            headers=[
+                (b"content-type", b"text/plain"),
+                (b"x-one", b"1"),
+                (b"x-one", b"2"),
+                (b"x-one", b"3"),
+                (b"cookie", b"a=1"),
+                (b"cookie", b"b=2"),
+                (b"x-latin", b"\xe9"),
+                (b"x.odd!name", b"kept"),
+            ],
+            content_length=2,
+        ),
+        b"ab",
+    )
+    assert environ["CONTENT_TYPE"] == "text/plain"
+    assert environ["CONTENT_LENGTH"] == "2"
+    assert environ["HTTP_X_ONE"] == "1,2,3"
+    assert environ["HTTP_COOKIE"] == "a=1; b=2"
+    assert environ["HTTP_X_LATIN"] == "\xe9"
+    assert environ["HTTP_X.ODD!NAME"] == "kept"
+    assert "HTTP_CONTENT_TYPE" not in environ
+    assert "HTTP_CONTENT_LENGTH" not in environ
+
+
+def test_a_name_with_an_underscore_never_passes_for_one_with_a_dash() -> None:
+    environ = environ_of(
+        request(
+            headers=[
+                (b"x_forwarded_for", b"forged"),
+                (b"x-forwarded-for", b"real"),
+                (b"x-forwarded_for", b"forged"),
+                (b"content_length", b"7"),
+                (b"proxy", b"http://evil"),
+            ]
+        )
+    )
+    assert environ["HTTP_X_FORWARDED_FOR"] == "real"
+    assert "HTTP_CONTENT_LENGTH" not in environ
+    assert "CONTENT_LENGTH" not in environ
+    assert "HTTP_PROXY" not in environ
+
+
+def test_a_chunked_body_has_its_decoded_length() -> None:
+    environ = environ_of(request("POST", chunked=True), b"twelve bytes")
+    assert environ["CONTENT_LENGTH"] == "12"
+    assert "HTTP_TRANSFER_ENCODING" not in environ
+    assert environ["wsgi.input"].read() == b"twelve bytes"
+
+
+def test_a_content_length_of_0_is_said() -> None:
+    assert environ_of(request("POST", content_length=0))["CONTENT_LENGTH"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "name", "port"),
+    [
+        (b"example.org", "http", "example.org", "80"),
+        (b"example.org", "https", "example.org", "443"),
+        (b"example.org:8080", "http", "example.org", "8080"),
+        (b"[::1]", "http", "[::1]", "80"),
+        (b"[::1]:81", "http", "[::1]", "81"),
+        (b"", "http", "localhost", "80"),
+    ],
+)
+@pytest.mark.parametrize("server", [("/run/app.sock", None), None])
+def test_on_a_unix_socket_the_host_field_names_the_server(
+    host: bytes, scheme: str, name: str, port: str, server: Any
+) -> None:
+    connection = FakeConnection()
+    connection.server = server
+    connection.client = None
+    connection.scheme = scheme
+    head = request()
+    head.headers[0] = (b"host", host)
+    environ = environ_of(head, connection=connection)
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == (name, port)
+    assert environ["REMOTE_ADDR"] == ""
+    assert "REMOTE_PORT" not in environ
+    assert environ["wsgi.url_scheme"] == scheme
+
+
+def test_what_is_remembered_of_clients_is_bounded() -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ[f"HTTP_X_{environ['QUERY_STRING']}"].encode()]
+
+    with Server(app) as server:
+        for number in range(600):
+            connection = FakeConnection()
+            connection.server = (f"198.51.100.{number}", 80)
+            head = request(target=f"/?{number}", headers=[(b"x-%d" % number, b"%d" % number)])
+            assert server.answer(head, connection=connection).body == b"%d" % number
+        environs = server.application.environs
+        assert len(environs._names) <= 512
+        assert len(environs._templates) <= 64
