@@ -93,7 +93,7 @@ class Service:
         self.adopted = 0
         self.handed_over = 0
         self.offering: Offering | None = None
-        """Where idle connections are handed over while draining; None as long as there is no receiver."""
+        """Where idle connections are handed over while draining; None if there is no receiver, and none to come."""
         self.linger_until = inf
         """While draining: when the last idle connection is closed."""
         self._linger = 0.0
@@ -127,10 +127,8 @@ class Service:
         """Whether nothing is in hand and no connection is open."""
         return not (self.connections or self.calls or self.attaching)
 
-    def hand_over(
-        self, channel: Channel, receiver: int, on_settled: Callable[[], None], on_stuck: Callable[[int], None]
-    ) -> None:
-        """Hand idle connections over on this channel, to the worker of that number, as long as we drain."""
+    def await_receiver(self, on_settled: Callable[[], None], on_stuck: Callable[[int], None]) -> Offering:
+        """Keep connections while draining: there is a receiver for them, or one is to come."""
         if self.offering is None or self.offering.closed:
             self.offering = Offering(
                 self.loop,
@@ -140,7 +138,13 @@ class Service:
                 on_ready=self._collect,
                 on_incompatible=self.stop_handing_over,
             )
-        self.offering.add_link(channel, receiver)
+        return self.offering
+
+    def hand_over(
+        self, channel: Channel, receiver: int, on_settled: Callable[[], None], on_stuck: Callable[[int], None]
+    ) -> None:
+        """Hand idle connections over on this channel, to the worker of that number, as long as we drain."""
+        self.await_receiver(on_settled, on_stuck).add_link(channel, receiver)
 
     def _collect(self) -> None:
         """Hold what is idle, to be handed over."""

@@ -111,6 +111,7 @@ class Drain(Message):
 
     `timeout` seconds from now what is left is cut and counted as dropped. `linger` seconds an idle keep-alive
     connection may still bring a request. `final`: the server stops, so the listener is emptied and closed.
+    `receiver_timeout` seconds connections are kept for a receiver that is still to come.
     """
 
     kind = "drain"
@@ -118,6 +119,7 @@ class Drain(Message):
     linger: float = 5.0
     final: bool = False
     cause: str = "reload"
+    receiver_timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,10 @@ class Receive(Message):
 
 @dataclass(frozen=True, slots=True)
 class HandOver(Message):
-    """Hand connections over to worker `receiver`, on the channel which comes as a file descriptor, once draining."""
+    """Hand connections over to worker `receiver`, on the channel which comes as a file descriptor, once draining.
+
+    Without a descriptor: there can be no channel.
+    """
 
     kind = "hand-over"
     receiver: int = 0

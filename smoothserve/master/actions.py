@@ -47,6 +47,8 @@ class SendDrain(Action):
     linger: float
     final: bool
     cause: str
+    receiver_timeout: float = 0.0
+    """How long a receiver may still be to come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,7 +311,9 @@ class Crew:
             worker.deadline = gone_by
         else:
             timeout = max(0.0, worker.deadline - self.policy.kill_timeout - at)
-        self.do(SendDrain(worker.number, timeout, min(linger, timeout), final, cause))
+        # Its receiver may have to boot first.
+        receiver_timeout = 0.0 if final else self.policy.boot_timeout + ACCEPT_TIMEOUT
+        self.do(SendDrain(worker.number, timeout, min(linger, timeout), final, cause, receiver_timeout))
 
     def end(self, worker: Worker, at: float, *, told: bool) -> None:
         """Expect nothing but the exit of a worker that never served. Not `told`: it gets TERM."""

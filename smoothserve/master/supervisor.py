@@ -324,6 +324,8 @@ class Supervisor:
             self._log.error(
                 f"no handover channel: {error.strerror}; worker {action.sender} drains without handing over"
             )
+            # Without a descriptor, so that it waits for nobody.
+            self._send(action.sender, HandOver(receiver=action.receiver))
             return
         self._send(action.receiver, Receive(sender=action.sender), ends[0].fileno())
         self._send(action.sender, HandOver(receiver=action.receiver), ends[1].fileno())
@@ -334,8 +336,16 @@ class Supervisor:
         self._send(action.worker, Accept())
 
     def _send_drain(self, action: actions.SendDrain) -> None:
-        message = Drain(timeout=action.timeout, linger=action.linger, final=action.final, cause=action.cause)
-        self._send(action.worker, message)
+        self._send(
+            action.worker,
+            Drain(
+                timeout=action.timeout,
+                linger=action.linger,
+                final=action.final,
+                cause=action.cause,
+                receiver_timeout=action.receiver_timeout,
+            ),
+        )
 
     def _send(self, worker: int, message: Message, *fds: int) -> None:
         process = self._processes.get(worker)

@@ -15,7 +15,7 @@ from typing import Protocol
 from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.adopting import Adopting
 from smoothserve.connection.service import SWEEP_INTERVAL, Service
-from smoothserve.control.channel import Channel
+from smoothserve.control.channel import HAS_SEQPACKET, Channel
 from smoothserve.control.messages import (
     Accept,
     Accepting,
@@ -37,6 +37,8 @@ from smoothserve.control.messages import (
 HEARTBEAT_INTERVAL = 1.0
 #: Seconds that cut calls get to end after their cancellation.
 CUT_TIMEOUT = 1.0
+#: Seconds for which a worker that drains by itself keeps its connections for a receiver, if the master says nothing.
+RECEIVER_TIMEOUT = 5.0
 
 
 class Lifecycle(Protocol):
@@ -89,7 +91,9 @@ class Worker:
         self._final = False
         self._gone = False
         self._handover_told = False
+        self._no_channel = False
         self._linger: asyncio.TimerHandle | None = None
+        self._receiver_due: asyncio.TimerHandle | None = None
         self._next_beat = 0.0
 
     async def run(self) -> None:
@@ -159,6 +163,8 @@ class Worker:
             Adopting(self._service, Channel(socket.socket(fileno=fds.pop())))
         elif isinstance(message, HandOver) and fds:
             self._hand_over(Channel(socket.socket(fileno=fds.pop())), message.receiver)
+        elif isinstance(message, HandOver | Receive):
+            self._do_without_channel(message)
         elif isinstance(message, Drain):
             self._drain(message)
         elif isinstance(message, ReopenLogs):
@@ -173,11 +179,11 @@ class Worker:
         if self._leaving.is_set():
             self._leaving.clear()
             self._resumed.set()
-            self._handover_told = False
-            for timer in (self._deadline, self._linger):
+            self._handover_told = self._no_channel = False
+            for timer in (self._deadline, self._linger, self._receiver_due):
                 if timer is not None:
                     timer.cancel()
-            self._deadline = self._linger = None
+            self._deadline = self._linger = self._receiver_due = None
             self._service.end_drain()
         self._acceptor.start()
         self._send(Accepting())
@@ -186,12 +192,47 @@ class Worker:
         if self._final or self._gone:
             channel.close()
             return
-        self._service.hand_over(
-            channel,
-            receiver,
-            on_settled=self._on_handover_settled,
-            on_stuck=lambda number: self._send(ReceiverStuck(receiver=number)),
+        self._no_channel = False
+        if self._receiver_due is not None:
+            self._receiver_due.cancel()
+        self._service.hand_over(channel, receiver, self._on_handover_settled, self._on_receiver_stuck)
+
+    def _do_without_channel(self, message: HandOver | Receive) -> None:
+        """Take note that the channel of a handover was lost on its way, for want of a descriptor here or there."""
+        self._error_log.error(
+            "no descriptor for a handover channel (worker %d): connections are not handed over on it. "
+            "Raise `ulimit -n` (LimitNOFILE)",
+            message.receiver if isinstance(message, HandOver) else message.sender,
         )
+        offering = self._service.offering
+        if isinstance(message, HandOver) and (offering is None or not offering.links):
+            self._no_channel = True
+            if self._leaving.is_set():
+                self._expect_no_receiver()
+
+    def _await_receiver(self, timeout: float) -> None:
+        """Keep connections for a receiver that the master is to name within `timeout` seconds.
+
+        It may have named one already, or else only be about to hear that we drain.
+        """
+        offering = self._service.offering
+        if not HAS_SEQPACKET or self._final or self._no_channel:
+            return
+        if offering is not None and (offering.links or offering.closed):
+            return
+        self._service.await_receiver(self._on_handover_settled, self._on_receiver_stuck)
+        if self._receiver_due is not None:
+            self._receiver_due.cancel()
+        self._receiver_due = self._loop.call_later(timeout, self._expect_no_receiver)
+
+    def _expect_no_receiver(self) -> None:
+        """Drain without handing over: nobody has been named who would take connections."""
+        self._receiver_due = None
+        self._service.stop_handing_over()
+        self._on_handover_settled()
+
+    def _on_receiver_stuck(self, receiver: int) -> None:
+        self._send(ReceiverStuck(receiver=receiver))
 
     def _on_handover_settled(self) -> None:
         """Tell the master, once for each drain, that what could be handed over is handed over."""
@@ -204,7 +245,14 @@ class Worker:
 
     def _on_term(self) -> None:
         """TERM straight to this worker: leave; the siblings and a new worker go on."""
-        self._drain(Drain(timeout=self._drain_timeout, linger=self._linger_timeout, final=False, cause="TERM"))
+        self._drain(
+            Drain(
+                timeout=self._drain_timeout,
+                linger=self._linger_timeout,
+                cause="TERM",
+                receiver_timeout=RECEIVER_TIMEOUT,
+            )
+        )
 
     def _send(self, message: Message) -> None:
         self._channel.send(message.encode())
@@ -239,6 +287,7 @@ class Worker:
         self._leaving.set()
         if first:
             self._send(Draining())
+        self._await_receiver(message.receiver_timeout)
         service.begin_drain(message.linger, self._empty.set)
         if service.offering is None or service.offering.settled:
             self._on_handover_settled()

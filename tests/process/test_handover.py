@@ -246,6 +246,44 @@ def test_a_worker_that_gets_term_hands_its_connections_over_to_its_siblings(
     assert load.report.connections_opened == 16
 
 
+def test_a_worker_that_gets_term_keeps_its_connections_until_the_master_names_its_siblings(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "2", *QUICK)
+    with IdleClients(server.target, 100) as idle, Load(server.target, get_and_post(16)) as load:
+        (_, victim), _ = idle.ask().most_common(1)[0]
+        server.kill(signal.SIGSTOP)
+        try:
+            os.kill(victim, signal.SIGTERM)
+            for _ in range(5):
+                load.wait_answers(100)
+                assert victim in {pid for _, pid in idle.ask()}
+        finally:
+            server.kill(signal.SIGCONT)
+        server.wait_gone([victim])
+        assert sum(idle.ask().values()) == 100
+        load.wait_answers(50)
+    assert idle.lost == 0
+    assert_nothing_dropped(load.report, "1")
+    assert load.report.connections_opened == 16
+
+
+def test_a_worker_that_gets_term_and_has_no_sibling_hands_over_to_the_one_that_replaces_it(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "1", *QUICK)
+    directory.deploy("2", before="import time\ntime.sleep(1.0)\n")
+    with IdleClients(server.target, 100) as idle, Load(server.target, get_and_post(8)) as load:
+        (victim,) = server.workers
+        os.kill(victim, signal.SIGTERM)
+        server.wait_gone([victim])
+        assert idle.versions() == {"2": 100}
+        load.wait_answers(50)
+    assert idle.lost == 0
+    assert_nothing_dropped(load.report, "1", "2")
+    assert load.report.connections_opened == 8
+
+
 @pytest.mark.full
 def test_clients_that_are_idle_for_any_time_notice_no_reload(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory, "--workers", "2", *QUICK)
