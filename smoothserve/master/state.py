@@ -8,30 +8,23 @@ from collections.abc import Callable
 from signal import SIGTERM, Signals
 from typing import Any
 
-from smoothserve.errors import ExitCode
 from smoothserve.master import events
 from smoothserve.master.actions import (
     Action,
     CloseListeners,
-    Exit,
     Forget,
     Kill,
     ReopenLogs,
-    SayBootFailed,
     SayNotice,
     SayReady,
-    SayStopped,
-    SayStopping,
     SayTraceback,
     SayWorkerLost,
 )
-from smoothserve.master.crew import ALIVE, GIVE_UP_TIMEOUT, Crew, Phase, Slot, Worker, spare
+from smoothserve.master.crew import ALIVE, Crew, Phase, Slot, Worker, spare
 from smoothserve.master.policy import Policy
 from smoothserve.master.reload import Reload
+from smoothserve.master.stop import Stop
 from smoothserve.master.succession import Succession
-
-#: Seconds between "stop now" and SIGKILL.
-QUIT_TIMEOUT = 1.0
 
 
 class MasterState:
@@ -42,12 +35,10 @@ class MasterState:
         self.succession = Succession(self.crew)
         self.served = False
         """A worker has been ready: nothing that the application does ends the master any more."""
-        self.stopping = False
-        self._exit_code = ExitCode.STOPPED
+        self._stop = Stop(self.crew, self.succession)
         self._started_at = 0.0
         self._announced = False
         self._interface = ""
-        self._quitting = False
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Started: self._on_started,
             events.Tick: self._on_tick,
@@ -62,9 +53,9 @@ class MasterState:
             events.ConfigurationLoaded: self._on_configuration,
             events.ConfigurationRefused: self._on_configuration_refused,
             events.HangupReceived: self._on_hangup,
-            events.TermReceived: self._on_term,
-            events.IntReceived: self._on_int,
-            events.QuitReceived: self._on_quit,
+            events.TermReceived: lambda event: self._stop.stop("TERM", event.at),
+            events.IntReceived: lambda event: self._stop.interrupt(event.at),
+            events.QuitReceived: lambda event: self._stop.quit("QUIT", event.at),
             events.TtinReceived: self._on_ttin,
             events.TtouReceived: self._on_ttou,
             events.WinchReceived: self._on_winch,
@@ -83,6 +74,11 @@ class MasterState:
     def reload(self) -> Reload | None:
         """The reload in progress."""
         return self.succession.reload
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server stops."""
+        return self._stop.under_way
 
     @property
     def _at_rest(self) -> bool:
@@ -200,7 +196,7 @@ class MasterState:
         if self.stopping:
             return
         if not self.served:
-            self._boot_failed(reason, at)
+            self._stop.fail_boot(reason, at)
             return
         if self.reload and self.reload.owns(worker):
             self.reload.abort(reason, at)
@@ -229,11 +225,6 @@ class MasterState:
             others = len(self.crew.acceptors())
             hint += f"{others} other {'worker serves' if others == 1 else 'workers serve'} on"
         self.crew.do(SayWorkerLost(worker.number, what, delay, hint))
-
-    def _boot_failed(self, reason: str, at: float) -> None:
-        self.crew.do(SayBootFailed(reason))
-        self._exit_code = ExitCode.BOOT_FAILED
-        self._end_all(at, self.crew.policy.graceful_timeout)
 
     # time
 
@@ -269,10 +260,7 @@ class MasterState:
         self.succession.advance(at)
         self.crew.bound_retiring(at)
         if self.stopping:
-            if not self.crew.workers:
-                if self._exit_code is ExitCode.STOPPED:
-                    self.crew.do(SayStopped())
-                self.crew.do(Exit(self._exit_code))
+            self._stop.advance()
             return
         wanted = self.crew.wanted()
         if not self._announced and self.served and all(slot.accepting for slot in wanted):
@@ -310,50 +298,6 @@ class MasterState:
             self.succession.refuse_configuration(event.reason)
 
     # the operator
-
-    def _on_term(self, event: events.TermReceived) -> None:
-        self._stop("TERM", event.at)
-
-    def _on_int(self, event: events.IntReceived) -> None:
-        if self.stopping:
-            self._quit("INT", event.at)
-        else:
-            self._stop("INT", event.at)
-
-    def _on_quit(self, event: events.QuitReceived) -> None:
-        self._quit("QUIT", event.at)
-
-    def _stop(self, cause: str, at: float) -> None:
-        if self.stopping:
-            return
-        self.crew.do(SayStopping(cause, self.crew.policy.graceful_timeout))
-        self.succession.abandon(cause)
-        self._end_all(at, self.crew.policy.graceful_timeout)
-
-    def _quit(self, cause: str, at: float) -> None:
-        if self._quitting:
-            return
-        self._quitting = True
-        self.crew.do(SayStopping(f"{cause}, now", 0.0))
-        self.succession.abandon(cause)
-        self._end_all(at, 0.0)
-        for worker in self.crew.workers.values():
-            if not worker.killed:
-                worker.deadline = min(worker.deadline or at + QUIT_TIMEOUT, at + QUIT_TIMEOUT)
-
-    def _end_all(self, at: float, timeout: float) -> None:
-        """Tell every worker to leave, then close the listeners: from here on it is only waiting."""
-        first = not self.stopping
-        self.stopping = True
-        for slot in self.crew.slots.values():
-            slot.respawn_at = None
-        for worker in self.crew.workers.values():
-            if worker.killed:
-                worker.deadline = at + GIVE_UP_TIMEOUT
-            else:
-                self.crew.dismiss(worker, at, cause="stop", timeout=timeout, final=True)
-        if first:
-            self.crew.do(CloseListeners())
 
     def _on_ttin(self, event: events.TtinReceived) -> None:
         del event

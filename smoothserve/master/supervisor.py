@@ -14,22 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smoothserve.control.channel import HAS_SEQPACKET, Channel, channel_pair
+from smoothserve.control.channel import HAS_SEQPACKET, channel_pair
 from smoothserve.control.launch import ListenerLaunch, WorkerLaunch
 from smoothserve.control.messages import (
     Accept,
-    Accepting,
     ControlError,
     Drain,
-    Draining,
-    Failed,
     HandOver,
-    HandoverFinished,
-    Heartbeat,
     Message,
-    Ready,
     Receive,
-    ReceiverStuck,
     ReopenLogs,
     Unknown,
     parse_message,
@@ -38,6 +31,7 @@ from smoothserve.errors import ExitCode, SmoothserveError
 from smoothserve.logs.lines import Log
 from smoothserve.master import actions, events
 from smoothserve.master.policy import Policy
+from smoothserve.master.processes import Process, understand
 from smoothserve.master.report import Reporter
 from smoothserve.master.signals import SIGNALS, SignalInbox, has_terminal
 from smoothserve.master.spawn import EXEC_FAILED, Origin, Recipe, resolve_command, spawn
@@ -59,35 +53,6 @@ class Configuration:
 
     policy: Policy
     recipe: Recipe
-
-
-class Process:
-    """A worker's process and our end of its control channel."""
-
-    __slots__ = (
-        "channel",
-        "disconnected_at",
-        "dropped",
-        "exited",
-        "generation",
-        "heartbeat_at",
-        "number",
-        "pid",
-        "row",
-        "slot",
-    )
-
-    def __init__(self, number: int, slot: int, generation: int, pid: int, channel: Channel, row: int) -> None:
-        self.number = number
-        self.slot = slot
-        self.generation = generation
-        self.pid = pid
-        self.channel = channel
-        self.row = row
-        self.dropped = 0
-        self.exited = False
-        self.disconnected_at: float | None = None
-        self.heartbeat_at = 0.0
 
 
 class Supervisor:
@@ -228,35 +193,20 @@ class Supervisor:
             except ControlError as error:
                 self._log.warning(f"worker {process.number}: {error}")
                 continue
-            event = self._understand(process, message)
+            event = understand(process, message, self._clock())
             if event is not None:
                 self._handle(event)
+            else:
+                self._note_stranger(process, message)
         if process.channel.closed and not process.exited:
             self._unwatch(process)
             if process.disconnected_at is None:
                 process.disconnected_at = self._clock()
 
-    def _understand(self, process: Process, message: Message) -> events.Event | None:
-        now, number = self._clock(), process.number
-        match message:
-            case Ready():
-                return events.WorkerReady(now, number, message.interface)
-            case Failed():
-                return events.WorkerFailed(now, number, message.reason, message.traceback)
-            case Accepting():
-                return events.WorkerAccepting(now, number)
-            case Draining():
-                return events.WorkerDraining(now, number)
-            case HandoverFinished():
-                return events.WorkerHandedOver(now, number, message.left)
-            case ReceiverStuck():
-                return events.ReceiverGotStuck(now, number, message.receiver)
-            case Heartbeat():
-                process.heartbeat_at = now
-            case Unknown() if message.name not in self._strangers:
-                self._strangers.add(message.name)
-                self._log.warning(f"worker {number} said {message.name!r}, which this master does not know")
-        return None
+    def _note_stranger(self, process: Process, message: Message) -> None:
+        if isinstance(message, Unknown) and message.name not in self._strangers:
+            self._strangers.add(message.name)
+            self._log.warning(f"worker {process.number} said {message.name!r}, which this master does not know")
 
     # events -> actions
 
