@@ -1,4 +1,4 @@
-"""The command line, derived from the table of settings: `smoothserve MODULE:ATTR [options]`.
+"""The command line, derived from the table of settings: `smoothserve MODULE:ATTR [options]`, `smoothserve VERB ...`.
 
 Only text is taken apart here; what it means and whether it is allowed is decided where the settings are loaded. A
 mistake of the user's is one line on standard error and an exit code of the table, never a traceback.
@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from smoothserve import __version__
-from smoothserve.errors import ExitCode, SettingsError, SmoothserveError
+from smoothserve.errors import ExitCode, SettingsError, SmoothserveError, VerbCode
 from smoothserve.serve import prepare, serve, start_directory
 from smoothserve.settings.kinds import Several, Switch, printable
 from smoothserve.settings.rendering import default_text, render_toml
@@ -26,18 +26,21 @@ PROGRAM = "smoothserve"
 COMMAND_GROUP = "Command"
 EXAMPLE = "smoothserve myapp:app --workers 2"
 
-#: Reserved words, each with what does the same until the verb is there.
+#: Reserved words that speak to a running server, start one, or try an application.
 VERBS = {
-    "start": f"{EXAMPLE} starts a server",
-    "stop": "kill -TERM and the master's process number stops it",
-    "restart": "stop it with kill -TERM and start it again; for new code kill -HUP is enough",
-    "reload": "kill -HUP and the master's process number reloads",
-    "status": "the error log says what the last reload did",
-    "connections": "the error log says what the last reload did",
-    "workers": "kill -TTIN and the master's process number makes one worker more, kill -TTOU one fewer",
+    "start": "serve; with -d in the background, returning once the workers are ready",
+    "stop": "stop a running server",
+    "restart": "stop a running server and start it again in the same process",
+    "reload": "new workers with new code take over, dropping nothing",
+    "status": "show the workers and the last reload",
+    "workers": "have more workers or fewer",
+    "check": "would this code boot? without touching any server",
+}
+#: Reserved words, each with what does the same until the verb is there.
+LATER_VERBS = {
+    "connections": "smoothserve status shows how many each worker has",
     "dump": "the error log has the tracebacks",
-    "check": "smoothserve MODULE:ATTR --check-config checks the settings",
-    "upgrade": "kill -HUP gives the workers a new smoothserve, stop and start the master too",
+    "upgrade": "kill -HUP gives the workers a new smoothserve; smoothserve restart the master too",
     "events": "the error log says what happens",
     "migrate": "many flags of gunicorn's and uvicorn's work as they are, see --help",
 }
@@ -46,8 +49,8 @@ VERBS = {
 FOREIGN_FLAGS = {
     ("-k", "--worker-class"): "there are no worker classes: ASGI or WSGI is recognised, or said with --interface",
     ("--preload",): "leave it out: the master never loads the application, so that each reload loads all of it",
-    ("--reload",): "kill -HUP and the master's process number reloads; files are not watched",
-    ("-D", "--daemon"): "it stays in the foreground: let systemd or a container run it",
+    ("--reload",): "smoothserve reload reloads; files are not watched",
+    ("-D", "--daemon"): "smoothserve start -d MODULE:ATTR runs it in the background",
     ("--ws", "--ws-max-size", "--ws-ping-interval", "--ws-ping-timeout"): "this version serves no WebSockets",
     ("--certfile", "--keyfile", "--ca-certs", "--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-version"): (
         "this version ends no TLS: let the proxy in front do it"
@@ -72,17 +75,21 @@ class ServeCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Look for a verb first: its options are not ours."""
-        if args and args[0] in VERBS:
+        if args and args[0] in LATER_VERBS:
             raise SettingsError(_verb_message(args[0]))
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, a section for each subject."""
-        formatter.write_usage(PROGRAM, "MODULE:ATTR [options]")
+        name = self.name or PROGRAM
+        formatter.write_usage(name, "MODULE:ATTR [options]" + ("  or  VERB [options]" if name == PROGRAM else ""))
         formatter.write_paragraph()
-        formatter.write_text("Serve a WSGI or ASGI application. A reload (kill -HUP) drops nothing.")
-        formatter.write_paragraph()
-        formatter.write_text(f"Example: {EXAMPLE} --bind 0.0.0.0:8000")
+        formatter.write_text(self.help or "")
+        if name == PROGRAM:
+            formatter.write_paragraph()
+            formatter.write_text(f"Example: {EXAMPLE} --bind 0.0.0.0:8000")
+            with formatter.section("Verbs (each has --help)"):
+                formatter.write_dl(list(VERBS.items()), col_max=30)
         sections: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, COMMAND_GROUP)}
         settings = {setting.name: setting for setting in (*TABLE, *BIND_PARTS)}
         for one in self.get_params(ctx):
@@ -158,8 +165,9 @@ def given_flags(ctx: click.Context) -> dict[str, Any]:
 
 
 def _run(ctx: click.Context, serve: Callable[[dict[str, Any], str | None], None]) -> None:
+    """Do what the flags ask for; serving does not return."""
     flags, config = given_flags(ctx), ctx.params["config"]
-    if flags.get("app") in VERBS:
+    if flags.get("app") in {**VERBS, **LATER_VERBS}:
         raise SettingsError(_verb_message(flags["app"]))
     if ctx.params["print_config"]:
         click.echo(render_toml(resolve_settings(flags, os.environ, config, start_directory())), nl=False)
@@ -172,21 +180,61 @@ def _run(ctx: click.Context, serve: Callable[[dict[str, Any], str | None], None]
 
 def make_command(serve: Callable[[dict[str, Any], str | None], None] = serve) -> ServeCommand:
     """Make the command; `serve` takes the flags and the configuration file as typed."""
+    return _serving(PROGRAM, lambda ctx: _run(ctx, serve), "Serve a WSGI or ASGI application. A reload drops nothing.")
+
+
+def _serving(name: str, run: Callable[[click.Context], object], text: str, *more: click.Option) -> ServeCommand:
+    """Make a command that takes all settings."""
     return ServeCommand(
-        PROGRAM,
-        params=list(_options()),
-        callback=click.pass_context(lambda ctx, **_: _run(ctx, serve)),
+        name,
+        params=[*_options(), *more],
+        callback=click.pass_context(lambda ctx, **_: run(ctx)),
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        help=text,
     )
+
+
+def verb_commands() -> dict[str, click.Command]:
+    """Return the commands of all verbs, by name."""
+    from smoothserve.verbs.check import check_application
+    from smoothserve.verbs.commands import COMMANDS
+    from smoothserve.verbs.start import start_in_background
+
+    def start(ctx: click.Context) -> int | None:
+        if not ctx.params["daemon"]:
+            _run(ctx, serve)
+            return None
+        return start_in_background(given_flags(ctx), ctx.params["config"], as_json=ctx.params["as_json"])
+
+    as_json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
+    daemon = click.Option(
+        ["-d", "--daemon", "-D", "daemon"],
+        is_flag=True,
+        help="Run in the background; return once the workers are ready, or with the reason why not. "
+        "Log to smoothserve.log and write smoothserve.pid in the working directory where nothing else is set.",
+    )
+    return {
+        **COMMANDS,
+        "start": _serving(f"{PROGRAM} start", start, "Serve a WSGI or ASGI application.", daemon, as_json),
+        "check": _serving(
+            f"{PROGRAM} check",
+            lambda ctx: check_application(given_flags(ctx), ctx.params["config"], as_json=ctx.params["as_json"]),
+            "Boot the application once, in a process of its own that serves nobody, and say how that went. "
+            "Exit codes: 0 it boots; 1 it does not, the reason was printed.",
+            as_json,
+        ),
+    }
 
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
     """Run the command line; return the exit code. Serving does not return."""
-    command = command or make_command()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    command, program = command or make_command(), PROGRAM
+    if arguments and arguments[0] in VERBS:
+        command, program = verb_commands()[arguments[0]], f"{PROGRAM} {arguments[0]}"
+        arguments = arguments[1:]
     try:
-        code = command.main(
-            sys.argv[1:] if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False
-        )
+        code = command.main(arguments, prog_name=program, standalone_mode=False)
     except SmoothserveError as error:
         return _fail(str(error), error.exit_code)
     except click.NoSuchOption as error:
@@ -195,10 +243,10 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
         return _fail(_one_line(error.format_message()), ExitCode.USAGE)
     except click.Abort:
         return 130  # as a shell says it of SIGINT
-    return code if isinstance(code, int) else ExitCode.STOPPED
+    return int(code) if isinstance(code, int) else ExitCode.STOPPED
 
 
-def _fail(message: str, code: ExitCode) -> int:
+def _fail(message: str, code: ExitCode | VerbCode) -> int:
     click.echo(f"{PROGRAM}: error: {printable(message)}", err=True)
     return code
 
@@ -218,4 +266,6 @@ def _no_such_option(name: str, command: click.Command) -> str:
 
 
 def _verb_message(verb: str) -> str:
-    return f"the verb {verb} is not available yet in this version: {VERBS[verb]}"
+    if verb in VERBS:
+        return f"write the verb first: {PROGRAM} {verb} [options]"
+    return f"the verb {verb} is not available yet in this version: {LATER_VERBS[verb]}"

@@ -28,10 +28,31 @@ EXIT_CODES: dict[ExitCode, str] = {
 }
 
 
+class VerbCode(IntEnum):
+    """What a verb (`smoothserve reload`, `status`, ...) exits with, as a deploy script reads it."""
+
+    DONE = 0
+    REFUSED = 1
+    USAGE = 2
+    MIXED = 3
+    TIMED_OUT = 4
+    NO_SERVER = 5
+
+
+VERB_CODES: dict[VerbCode, str] = {
+    VerbCode.DONE: "done: new code serves in every slot, the server has stopped, the code would boot, ...",
+    VerbCode.REFUSED: "refused: the server is as it was, the reason (and the application's traceback) was printed",
+    VerbCode.USAGE: "a bad option or value, or several servers of this user's and none was named",
+    VerbCode.MIXED: "mixed: some slots have new code and some the old; the next reload tries again",
+    VerbCode.TIMED_OUT: "not over within `--timeout`: it goes on in the server",
+    VerbCode.NO_SERVER: "no server was found, or it does not answer",
+}
+
+
 class SmoothserveError(Exception):
     """A mistake the user can mend. `str(error)` is one line: what is wrong and how to mend it."""
 
-    exit_code: ExitCode = ExitCode.INTERNAL
+    exit_code: ExitCode | VerbCode = ExitCode.INTERNAL
 
 
 class SettingsError(SmoothserveError):
@@ -56,3 +77,9 @@ class FileError(SmoothserveError):
     """A file, directory or program that the server needs cannot be used."""
 
     exit_code = ExitCode.FILE_FAILED
+
+
+class NoServerError(SmoothserveError):
+    """A verb found no server to speak to."""
+
+    exit_code = VerbCode.NO_SERVER

@@ -49,7 +49,7 @@ def start_directory() -> str:
     return working_directory(None, os.environ, cwd)
 
 
-def prepare(flags: Mapping[str, Any], config: str | None) -> Prepared:
+def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1) -> Prepared:
     """Check settings, directory and interpreter. Raise `SettingsError` or `FileError` for the user's mistakes."""
     directory = start_directory()
     settings = load_settings(flags, os.environ, config, directory)
@@ -58,21 +58,33 @@ def prepare(flags: Mapping[str, Any], config: str | None) -> Prepared:
     if not _same_environment(python, sys.executable):
         _probe(python)
     launch = MasterLaunch(
-        flags=dict(flags), config=config, script=script, executable=sys.executable, directory=directory
+        flags=dict(flags),
+        config=config,
+        script=script,
+        executable=sys.executable,
+        directory=directory,
+        ready_fd=ready_fd,
     )
     return Prepared(settings, launch, python)
 
 
 def serve(
-    flags: Mapping[str, Any], config: str | None, execute: Callable[[str, list[str]], NoReturn] = os.execv
+    flags: Mapping[str, Any],
+    config: str | None,
+    execute: Callable[[str, list[str]], NoReturn] = os.execv,
+    *,
+    ready_fd: int = -1,
 ) -> NoReturn:
     """Become the master. Raise `SettingsError` or `FileError` if the user must mend something first.
 
-    `flags` are by setting name, as text or as values that JSON holds; `config` is the file as typed.
+    `flags` are by setting name, as text or as values that JSON holds; `config` is the file as typed. To the
+    descriptor `ready_fd`, if there is one, the master says when all workers are ready.
     """
-    prepared = prepare(flags, config)
+    prepared = prepare(flags, config, ready_fd=ready_fd)
     fd = write_launch(prepared.launch)
     os.set_inheritable(fd, True)
+    if ready_fd >= 0:
+        os.set_inheritable(ready_fd, True)
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from smoothserve.connection.http import HTTPConnection
 
 SWEEP_INTERVAL = 0.5
+#: Of the request rate, how much of the last sweep's goes into the average: that of the last 5 s or so.
+_RATE_WEIGHT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,9 @@ class Service:
         self.draining = False
         self.attaching: dict[asyncio.Task[None], socket.socket] = {}
         """Tasks that make connections of open sockets."""
+        self._rate = 0.0
+        self._rated = self.now, 0
+        """When the rate was last averaged, and at how many requests."""
         self.balance: Balance | None = None
         self.adopting: set[Channel] = set()
         """The channels on which connections are taken over."""
@@ -195,8 +200,19 @@ class Service:
         counters = self.counters
         counters[Counter.REQUESTS] = self.requests
         counters[Counter.PROGRESS] = now = int(time.monotonic() * 1000)
+        counters[Counter.RATE] = self._average_rate()
         if self.balance is not None:
             self.balance.look_around(now)
+
+    def _average_rate(self) -> int:
+        since, before = self._rated
+        passed = self.now - since
+        if passed > 0:
+            self._rate += min(1.0, _RATE_WEIGHT * passed / SWEEP_INTERVAL) * (
+                (self.requests - before) / passed - self._rate
+            )
+            self._rated = self.now, self.requests
+        return int(self._rate * 1000)
 
     def begin_drain(self, linger: float, on_empty: Callable[[], None]) -> None:
         """Let every connection finish what it has in hand. Idle ones are handed over where there is a receiver, else

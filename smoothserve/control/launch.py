@@ -34,6 +34,8 @@ class MasterLaunch:
     """`sys.executable` of the command line's process."""
     directory: str = ""
     """The working directory as typed or from $PWD, unresolved."""
+    ready_fd: int = -1
+    """A descriptor to which `ready` is written once all workers accept (`smoothserve start -d`); -1: none."""
     version: int = LAUNCH_VERSION
 
 

@@ -37,6 +37,10 @@ class Counter(IntEnum):
     """Connections taken over from other workers."""
     ACCEPTING = 10
     """1 while the worker accepts connections."""
+    RATE = 11
+    """Requests per 1000 seconds, an average over the last few seconds."""
+    THREADS_BUSY = 12
+    """Threads that are in a call of a WSGI application."""
 
 
 class Scoreboard:

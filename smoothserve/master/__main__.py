@@ -6,21 +6,27 @@ and modules of our own only, so that a reload never meets something old in here.
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
+from dataclasses import replace
+from typing import NoReturn
 
 from smoothserve import __version__
-from smoothserve.control.launch import MasterLaunch, read_launch
+from smoothserve.control.interpreter import find_interpreter, working_directory
+from smoothserve.control.launch import MasterLaunch, read_launch, write_launch
 from smoothserve.errors import ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.lines import Level, Log, parse_level
+from smoothserve.master.desk import Desk
+from smoothserve.master.herald import Herald
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
 from smoothserve.master.policy import Policy
 from smoothserve.master.report import count
-from smoothserve.master.signals import SignalInbox
+from smoothserve.master.signals import SIGNALS, SignalInbox
 from smoothserve.master.spawn import Origin, Recipe
 from smoothserve.master.supervisor import Configuration, Supervisor
-from smoothserve.net.addresses import parse_bind
+from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
 
@@ -59,6 +65,7 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     pid_file = PidFile(settings.pid_file) if settings.pid_file else None
     if pid_file is not None:
         pid_file.check()
+    desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch))
     supervisor = Supervisor(
         configuration=configuration_of(settings),
         load=Loader(launch, settings, log).load,
@@ -69,12 +76,33 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log=log,
         app=settings.app,
         access_log=settings.access_log,
+        companions=[desk, *([Herald(launch.ready_fd)] if launch.ready_fd >= 0 else [])],
     )
     try:
-        return supervisor.run()
+        code = supervisor.run()
     finally:
         if pid_file is not None:
             pid_file.remove()
+    if desk.restarting and code is ExitCode.STOPPED:
+        log.info("restarting")
+        log.flush()
+        _execute_again(launch, settings)
+    return code
+
+
+def _execute_again(launch: MasterLaunch, settings: Settings) -> NoReturn:
+    """Become a new master in the same process: the settings and smoothserve itself are read afresh."""
+    fds = [fd for address in map(parse_bind, settings.bind) if isinstance(address, FdAddress) for fd in [address.fd]]
+    fd = write_launch(replace(launch, ready_fd=-1))
+    for inherited in [*fds, fd]:
+        os.set_inheritable(inherited, True)
+    # The new master's own handlers let them through. TERM and INT end it at once meanwhile: nothing has begun.
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(SIGNALS) - {signal.SIGTERM, signal.SIGINT})
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    directory = working_directory(settings.chdir, {}, launch.directory)
+    python = find_interpreter(settings.python, launch.script, launch.executable, directory)
+    os.execv(python, [python, "-P", "-m", "smoothserve.master", str(fd)])  # noqa: S606 - no shell is wanted
 
 
 class Loader:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from smoothserve.control.channel import Channel, channel_pair
+from smoothserve.control.environment import worker_environment
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import WorkerLaunch, write_launch
 from smoothserve.control.messages import Failed
 from smoothserve.errors import FileError
-from smoothserve.master.environment import worker_environment
 from smoothserve.master.signals import SIGNALS
 
 WORKER_MODULE = "smoothserve.worker"

@@ -60,6 +60,11 @@ class Succession:
             self._asked = self.reload.generation
             self._crew.do(LoadConfiguration(self._asked))
 
+    @property
+    def promised(self) -> int:
+        """The generation that fulfils what has been asked for last: in progress, or over, or to come."""
+        return self.generation + 1 if self._pending else self.generation
+
     def go_on(self) -> None:
         """Begin the reload that was asked for meanwhile."""
         if self._pending and self.reload is None and self._asked is None:

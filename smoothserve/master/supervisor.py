@@ -30,6 +30,8 @@ from smoothserve.control.messages import (
 from smoothserve.errors import ExitCode, SmoothserveError
 from smoothserve.logs.lines import Log
 from smoothserve.master import actions, events
+from smoothserve.master.bench import Bench
+from smoothserve.master.companion import Companion
 from smoothserve.master.policy import Policy
 from smoothserve.master.processes import Process, understand
 from smoothserve.master.report import Reporter
@@ -70,6 +72,7 @@ class Supervisor:
         log: Log,
         app: str,
         access_log: bool,
+        companions: Sequence[Companion] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = MasterState(configuration.policy)
@@ -85,6 +88,18 @@ class Supervisor:
         self._tally = Tally()
         self._reporter = Reporter(log, self._tally, self._find, pid=os.getpid(), app=app, access_log=access_log)
         self._selector = selectors.DefaultSelector()
+        self._bench = Bench(
+            companions=list(companions),
+            selector=self._selector,
+            state=self._state,
+            tally=self._tally,
+            log=log,
+            now=clock,
+            submit=self._handle,
+            send=self._send,
+            processes=lambda: [one for one in self._processes.values() if not one.exited],
+            addresses=lambda: [one.name for one in self._listeners],
+        )
         self._processes: dict[int, Process] = {}
         self._departed: Process | None = None
         self._events: deque[events.Event] = deque()
@@ -111,6 +126,7 @@ class Supervisor:
         self._selector.register(self._inbox.fileno(), selectors.EVENT_READ)
         try:
             self._started()
+            self._bench.open()
             self._handle(events.Started(self._clock()))
             while self._exit_code is None:
                 self._wait()
@@ -118,6 +134,7 @@ class Supervisor:
                 self._watch_clock()
             return self._exit_code
         finally:
+            self._bench.close()
             self._close_listeners()
             self._selector.close()
 
@@ -129,6 +146,9 @@ class Supervisor:
         self._take_signals()
         for key, mask in ready:
             process = key.data
+            if callable(process):
+                self._bench.call_back(key, mask)
+                continue
             if process is None or process.exited:
                 continue
             if mask & selectors.EVENT_WRITE:
@@ -142,6 +162,7 @@ class Supervisor:
         deadline = self._state.next_deadline()
         if deadline is not None:
             due.append(deadline)
+        due += self._bench.deadlines()
         now = self._clock()
         if self._log.waiting:
             due.append(now + FLUSH_INTERVAL)
@@ -182,6 +203,7 @@ class Supervisor:
         deadline = self._state.next_deadline()
         if deadline is not None and now >= deadline:
             self._handle(events.Tick(now))
+        self._bench.advance(now)
         self._log.flush()
 
     def _receive(self, process: Process) -> None:
@@ -198,6 +220,7 @@ class Supervisor:
                 self._handle(event)
             else:
                 self._note_stranger(process, message)
+                self._bench.heard(process.number, message)
         if process.channel.closed and not process.exited:
             self._unwatch(process)
             if process.disconnected_at is None:
@@ -216,12 +239,15 @@ class Supervisor:
         if len(self._events) > 1:
             return
         while self._events:
+            event, decided = self._events[0], []
             try:
-                for action in self._state.handle(self._events[0]):
+                decided = self._state.handle(event)
+                for action in decided:
                     self._perform(action)
             except Exception:  # noqa: BLE001 - whatever is wrong with the master, the workers serve on
                 self._log.error(f"defect in smoothserve, the master goes on:\n{traceback.format_exc()}")
                 time.sleep(DEFECT_PAUSE)
+            self._bench.note(event, decided)
             self._events.popleft()
 
     def _perform(self, action: actions.Action) -> None:

@@ -21,6 +21,7 @@ from smoothserve.settings.table import BIND_PARTS, TABLE, Settings
 
 DEFAULT_ORIGIN = "default"
 STANDARD_STREAM = "-"
+OFF = "off"
 BIND = next(setting for setting in TABLE if setting.name == "bind")
 
 
@@ -141,6 +142,9 @@ def _with_whole_paths(settings: Settings, directory: str) -> Settings:
         settings,
         bind=[whole_address(address) for address in settings.bind],
         pid_file=whole(settings.pid_file) if settings.pid_file else None,
+        control_socket=whole(settings.control_socket)
+        if settings.control_socket and settings.control_socket != OFF
+        else settings.control_socket,
         error_logfile=whole(settings.error_logfile),
         access_logfile=whole(settings.access_logfile),
     )

@@ -162,6 +162,15 @@ class Settings:
         reloadable=False,
         default_text="none",
     )
+    control_socket: str | None = declare(
+        None,
+        Text("PATH", "a path for a unix socket, or off", check_path),
+        PROCESSES,
+        "Where smoothserve reload, status and the other verbs reach the master; only its user may connect; "
+        "off: nowhere.",
+        reloadable=False,
+        default_text="smoothserve-PID.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR or /tmp/smoothserve-UID",
+    )
 
     graceful_timeout: float = declare(
         30.0,

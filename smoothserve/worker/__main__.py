@@ -26,7 +26,7 @@ from smoothserve.connection.service import Service, Timeouts
 from smoothserve.control.channel import Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
-from smoothserve.control.scoreboard import Scoreboard
+from smoothserve.control.scoreboard import Counter, Scoreboard
 from smoothserve.errors import BootError, ExitCode, SmoothserveError
 from smoothserve.logs.access import AccessLog
 from smoothserve.logs.files import STDERR, STDOUT, LogFile
@@ -120,6 +120,11 @@ def _assemble(
         else:
             acceptor.resume()
 
+    def tick() -> None:
+        defaults.render()
+        if isinstance(application, WSGIApplication):
+            service.counters[Counter.THREADS_BUSY] = application.pool.busy
+
     def reopen_logs() -> None:
         for log_file in log_files:
             log_file.reopen()
@@ -156,7 +161,7 @@ def _assemble(
         kill_timeout=settings.kill_timeout,
         linger_timeout=settings.linger_timeout,
         reopen_logs=reopen_logs,
-        tick=defaults.render,
+        tick=tick,
     )
 
 

@@ -99,6 +99,11 @@ class ThreadPool:
             self._alive += 1
             threading.Thread(target=self._main, args=(own,), name=f"smoothserve-wsgi-{index}", daemon=True).start()
 
+    @property
+    def busy(self) -> int:
+        """How many threads are in a call."""
+        return sum(1 for one in self._threads if one.busy_since)
+
     async def stop(self, timeout: float) -> None:
         """Wait for what is in hand, then for the threads' end; after `timeout` seconds leave behind what is stuck."""
         due = self._loop.time() + timeout

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smoothserve import __version__
-from smoothserve.cli import VERBS, main, make_command
+from smoothserve.cli import LATER_VERBS, VERBS, main, make_command, verb_commands
 from smoothserve.settings.table import BIND_PARTS, GROUPS, TABLE
 
 
@@ -95,15 +95,32 @@ def test_without_an_application_an_example_is_shown(capsys: pytest.CaptureFixtur
     assert "smoothserve myapp:app" in message
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_is_reserved_and_says_what_to_do_meanwhile(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+@pytest.mark.parametrize("verb", LATER_VERBS)
+def test_a_verb_to_come_is_reserved_and_says_what_to_do_meanwhile(
+    capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
     message = refused(capsys, verb, "--some-option", "of the verb's")
-    assert message == f"the verb {verb} is not available yet in this version: {VERBS[verb]}"
+    assert message == f"the verb {verb} is not available yet in this version: {LATER_VERBS[verb]}"
     assert refused(capsys, "-w", "2", verb) == message
 
 
-def test_the_verb_reload_names_the_signal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "kill -HUP" in refused(capsys, "reload")
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_comes_first(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert refused(capsys, "-w", "2", verb) == f"write the verb first: smoothserve {verb} [options]"
+
+
+def test_every_verb_has_a_command_and_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(verb_commands()) == set(VERBS)
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+def test_a_verbs_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert refused(capsys, "reload", "--drained").startswith("no option --drained")
+    assert refused(capsys, "stop", "--pid", "x").startswith("invalid value for '--pid'")
+    assert "in one way" in refused(capsys, "stop", "--pid", "1", "--pid-file", "x")
+    assert main(["status", "--pid-file", str(tmp_path / "none")]) == 5
 
 
 def test_a_module_with_the_name_of_a_verb_is_served_with_its_attribute() -> None:
@@ -119,7 +136,7 @@ def test_a_module_with_the_name_of_a_verb_is_served_with_its_attribute() -> None
         (["-Z"], "no option -Z: smoothserve --help lists them all"),
         (["--preload"], "no option --preload: leave it out"),
         (["-k", "gevent"], "no option -k: there are no worker classes"),
-        (["--reload"], "no option --reload: kill -HUP"),
+        (["--reload"], "no option --reload: smoothserve reload"),
         (["c:d"], "got unexpected extra argument"),
         (["--workers"], "option '--workers' requires an argument"),
         (["--factory=1"], "option '--factory' does not take a value"),
@@ -181,7 +198,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     [
         (["a:b", "--workers", "x"], 2, 'smoothserve: error: flag --workers: "x" is not'),
         (["a:b", "--wrokers", "x"], 2, "smoothserve: error: no option --wrokers: did you mean --workers?"),
-        (["reload"], 2, "smoothserve: error: the verb reload"),
+        (["reload", "--pid-file", "none"], 5, "smoothserve: error: the PID file none cannot be read"),
         (["a:b", "--python", "./missing"], 6, "smoothserve: error: --python: "),
     ],
 )
@@ -197,7 +214,7 @@ def test_the_module_run_as_a_program_exits_with_the_code_and_one_line(
 def test_the_module_run_as_a_program_is_called_smoothserve(tmp_path: Path) -> None:
     result = run("--help", cwd=tmp_path)
     assert result.returncode == 0
-    assert result.stdout.startswith("Usage: smoothserve MODULE:ATTR [options]\n")
+    assert result.stdout.startswith("Usage: smoothserve MODULE:ATTR [options]  or  VERB [options]\n")
 
 
 def test_the_command_line_imports_click_and_nothing_else_of_others() -> None:

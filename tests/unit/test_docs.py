@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smoothserve.cli import make_command
+from smoothserve.cli import make_command, verb_commands
 from smoothserve.settings.reference import PAGES
 from smoothserve.settings.table import TABLE
 
@@ -89,8 +89,8 @@ def test_generated_pages_are_there_and_linked() -> None:
 
 @cache
 def known_flags() -> frozenset[str]:
-    command = make_command()
-    flags = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+    commands = [make_command(), *verb_commands().values()]
+    flags = {flag for command in commands for one in command.params for flag in (*one.opts, *one.secondary_opts)}
     return frozenset(flags) | {"-h", "--help"}
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from smoothserve.control.environment import parse_env_line, read_env_file, worker_environment
 from smoothserve.errors import FileError
-from smoothserve.master.environment import parse_env_line, read_env_file, worker_environment
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""`smoothserve start -d`: a server in the background, and a command that returns only once its workers are ready."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import click
+
+from smoothserve.errors import ExitCode, FileError
+from smoothserve.serve import prepare, serve, start_directory
+from smoothserve.settings.resolve import STANDARD_STREAM, resolve_settings
+
+LOG_FILE = "smoothserve.log"
+PID_FILE = "smoothserve.pid"
+#: Of the log of a start that failed, at most so many lines are shown.
+_SHOWN_LINES = 60
+
+
+def start_in_background(
+    flags: Mapping[str, Any], config: str | None, *, run: Callable[..., NoReturn] = serve, as_json: bool = False
+) -> int:
+    """Start a server in the background; return 0 once its workers are ready, else its exit code, with the reason.
+
+    Where the settings name no error log file and no PID file, `smoothserve.log` and `smoothserve.pid` in the
+    working directory are used. Raise `SmoothserveError` for what is wrong before the start.
+    """
+    flags = dict(flags)
+    settings = resolve_settings(flags, os.environ, config, start_directory()).settings
+    if settings.error_logfile == STANDARD_STREAM:
+        flags["error_logfile"] = LOG_FILE
+    if settings.pid_file is None:
+        flags["pid_file"] = PID_FILE
+    settings = prepare(flags, config).settings
+    log = _open_log(settings.error_logfile)
+    begins_at = os.lseek(log, 0, os.SEEK_END)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _become_daemon(log)
+        run(flags, config, ready_fd=writer)
+    os.close(writer)
+    os.close(log)
+    ready = _wait(reader, pid)
+    if ready:
+        if as_json:
+            click.echo(f'{{"pid": {pid}, "result": "ready"}}')
+        else:
+            click.echo(
+                f"smoothserve is ready: pid {pid} in {settings.pid_file}, log in {settings.error_logfile}; "
+                f"reload with: smoothserve reload --pid {pid}"
+            )
+        return ExitCode.STOPPED
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    _show_log(settings.error_logfile, begins_at)
+    click.echo(
+        f"smoothserve: error: it did not come up (exit code {code}); its log: {settings.error_logfile}", err=True
+    )
+    return code if code > 0 else ExitCode.BOOT_FAILED
+
+
+def _open_log(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise FileError(
+            f"the log file {path} cannot be opened: {error.strerror}: name another with --error-logfile"
+        ) from None
+
+
+def _become_daemon(log: int) -> None:
+    """In the child: leave the terminal. What is printed goes to the log, as does what the workers print."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+
+
+def _wait(reader: int, pid: int) -> bool:
+    """Wait for the word of the master, or for its end. Whoever interrupts that wants no server."""
+    try:
+        with os.fdopen(reader, "rb") as file:
+            return file.read() == b"ready\n"
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGTERM)
+        raise
+
+
+def _show_log(path: str, begins_at: int) -> None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            file.seek(begins_at)
+            lines = file.readlines()
+    except OSError:
+        return
+    sys.stderr.writelines(lines[-_SHOWN_LINES:])

@@ -1,0 +1,246 @@
+"""The verbs of the command line against real servers: what they do, print and exit with."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smoothserve.errors import ExitCode, VerbCode
+from tests.load.runner import Load
+from tests.load.scenarios import get_and_post
+from tests.process.directory import BROKEN, AppDirectory
+from tests.process.fixtures import Serve
+from tests.process.harness import Server, assert_nothing_dropped, clean_environ
+from tests.process.processes import is_running, kill, session_members, wait_until
+
+
+def verb(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `smoothserve VERB ...` to its end."""
+    command = [sys.executable, "-m", "smoothserve", *arguments]
+    environment = clean_environ(environ)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=90, env=environment)
+
+
+def told(server: Server) -> dict[str, Any]:
+    """Return what `status --json` tells of a server."""
+    result = verb("status", "--json", "--pid", str(server.pid))
+    assert result.returncode == 0, result.stderr
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def test_reload_shows_each_slot_and_reports_under_load(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--workers", "2")
+    with Load(server.target, get_and_post(8)) as load:
+        load.wait_answers(50)
+        directory.deploy("2")
+        result = verb("reload", "--pid", str(server.pid))
+        load.wait_version("2")
+    assert_nothing_dropped(load.report, "1", "2")
+    assert result.returncode == VerbCode.DONE, result.stderr
+    assert re.search(r"slot 0: worker 3 boots\n(.*\n)*slot 1: worker 4 serves\n", result.stderr)
+    assert re.match(r"reload finished: generation 2 in [\d.]+ s, workers swapped: 2, connections", result.stdout)
+    assert "requests dropped so far: 0" in result.stdout
+
+
+def test_a_refused_reload_prints_the_applications_traceback_and_exits_1(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    server.tracebacks_expected = True
+    directory.deploy("2", before=BROKEN["raises at import"])
+    result = verb("reload", "--pid", str(server.pid))
+    assert result.returncode == VerbCode.REFUSED
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "RuntimeError: broken deploy" in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("the old workers serve on")
+    report = json.loads(verb("reload", "--json", "--pid", str(server.pid)).stdout)
+    assert (report["result"], report["generation"]) == ("refused", 3)
+    assert told(server)["last_reload"]["result"] == "refused"
+
+
+def test_a_reload_whose_configuration_is_bad_is_refused_with_the_reason(serve: Serve, directory: AppDirectory) -> None:
+    config = directory.path / "smoothserve.toml"
+    config.write_text("")
+    server = serve(directory, "--config", str(config))
+    config.write_text("workers = 'many'\n")
+    result = verb("reload", "--pid", str(server.pid))
+    assert result.returncode == VerbCode.REFUSED
+    assert "workers" in result.stderr
+
+
+def test_a_reload_that_takes_longer_than_the_timeout_exits_4_and_goes_on(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    directory.deploy("2", before="import time\ntime.sleep(1.5)\n")
+    result = verb("reload", "--timeout", "0.3", "--pid", str(server.pid))
+    assert result.returncode == VerbCode.TIMED_OUT
+    assert "it goes on" in result.stderr
+    server.wait_reload("finished")
+
+
+def test_a_reload_asked_for_amid_another_waits_for_the_code_it_is_for(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--workers", "2")
+    assert verb("reload", "--no-wait", "--pid", str(server.pid)).returncode == VerbCode.DONE
+    server.wait_log("generation 2 begins")
+    directory.deploy("2")
+    assert verb("reload", "--wait-drained", "--pid", str(server.pid)).returncode == VerbCode.DONE
+    with Load(server.target, get_and_post(2)) as load:
+        load.wait_answers(10)
+    assert set(load.report.versions) == {"2"}
+    assert not [one for one in told(server)["workers"] if one["state"] == "draining"]
+
+
+def test_status_is_one_table_and_the_same_in_json(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--workers", "2")
+    with Load(server.target, get_and_post(4)) as load:
+        load.wait_answers(50)
+        wait_until(lambda: told(server)["totals"]["requests"] >= 50, 20, "the requests to be counted")
+    status = told(server)
+    assert (status["pid"], status["app"], status["state"], status["generation"]) == (
+        server.pid,
+        "app:app",
+        "serving",
+        1,
+    )
+    assert [one["pid"] for one in status["workers"]] == server.workers
+    assert all(one["state"] == "serving" and one["memory_bytes"] > 1_000_000 for one in status["workers"])
+    text = verb("status", "--pid", str(server.pid)).stdout
+    assert "2 of 2 workers serve" in text
+    assert "last reload: none yet" in text
+    assert all(f"\n{one['slot']}     {one['pid']}" in text for one in status["workers"])
+    os.kill(server.workers[0], signal.SIGKILL)
+    wait_until(lambda: told(server)["exits"] == {"died by SIGKILL": 1}, 20, "the exit to be counted")
+    assert told(server)["last_error"]["text"].endswith("died by SIGKILL")
+
+
+def test_a_worker_whose_loop_is_blocked_shows_as_stuck(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    (worker,) = server.workers
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        wait_until(lambda: told(server)["workers"][0]["state"] == "stuck", 30, "the worker to show as stuck")
+        assert "stuck" in verb("status", "--pid", str(server.pid)).stdout
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: told(server)["workers"][0]["state"] == "serving", 30, "it to serve again")
+
+
+def test_workers_can_be_more_and_fewer(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    assert verb("workers", "+2", "--pid", str(server.pid)).stdout == "workers: 3\n"
+    wait_until(lambda: told(server)["workers_serving"] == 3, 20, "three workers")
+    assert verb("workers", "-1", "--pid", str(server.pid)).stdout == "workers: 2\n"
+    wait_until(lambda: len(told(server)["workers"]) == 2, 20, "two workers")
+    for bad in ("2", "+x", "-", "+100"):
+        assert verb("workers", bad, "--pid", str(server.pid)).returncode != 0
+
+
+def test_stop_returns_when_the_server_has_ended(serve: Serve, directory: AppDirectory, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    server = serve(directory, "--pid-file", str(pid_file), "--control-socket", str(tmp_path / "control"))
+    result = verb("stop", "--pid-file", str(pid_file), SMOOTHSERVE_CONTROL_SOCKET="")
+    assert result.returncode == VerbCode.NO_SERVER, "its control socket is where it cannot be guessed"
+    assert "--control-socket" in result.stderr
+    result = verb("stop", "--control-socket", str(tmp_path / "control"))
+    assert (result.returncode, result.stdout) == (VerbCode.DONE, f"stopped: pid {server.pid}\n")
+    assert not is_running(server.pid)
+    assert not (tmp_path / "control").exists()
+    result = verb("stop", "--control-socket", str(tmp_path / "control"))
+    assert result.returncode == VerbCode.NO_SERVER
+
+
+def test_restart_starts_afresh_in_the_same_process(serve: Serve, directory: AppDirectory, tmp_path: Path) -> None:
+    config = directory.path / "smoothserve.toml"
+    config.write_text("workers = 1\n")
+    server = serve(directory, "--config", str(config), "--pid-file", str(tmp_path / "pid"))
+    config.write_text("workers = 'many'\n")
+    refused = verb("restart", "--pid", str(server.pid))
+    assert refused.returncode == VerbCode.REFUSED
+    assert "workers" in refused.stderr
+    directory.deploy("2")
+    config.write_text("workers = 2\n")
+    result = verb("restart", "--pid", str(server.pid))
+    assert (result.returncode, result.stderr) == (VerbCode.DONE, "")
+    assert result.stdout == f"restarted: pid {server.pid}, 2 workers serve app:app\n"
+    assert (tmp_path / "pid").read_text() == f"{server.pid}\n"
+    assert told(server)["generation"] == 1
+
+
+def test_a_control_socket_that_cannot_be_made_is_a_warning_and_it_serves(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--control-socket", "/nowhere/control")
+    server.wait_log(r"\[WARNING\] no control socket at /nowhere/control: .*; the server serves, but")
+    with Load(server.target, get_and_post(2)) as load:
+        load.wait_answers(10)
+    result = verb("status", "--pid", str(server.pid))
+    assert result.returncode == VerbCode.NO_SERVER
+    assert "kill -HUP reloads it" in result.stderr
+
+
+def test_check_says_whether_code_would_boot(directory: AppDirectory) -> None:
+    good = verb("check", "app:app", cwd=directory.path)
+    assert (good.returncode, good.stderr) == (VerbCode.DONE, "")
+    assert re.fullmatch(r"ok: app:app boots \(asgi\) in [\d.]+ s\n", good.stdout)
+    directory.deploy("2", before=BROKEN["raises at import"])
+    bad = verb("check", "app:app", cwd=directory.path)
+    assert (bad.returncode, bad.stdout) == (VerbCode.REFUSED, "")
+    assert "RuntimeError: broken deploy" in bad.stderr
+    directory.deploy("3", before=BROKEN["kills itself at import"])
+    killed = verb("check", "app:app", cwd=directory.path)
+    assert killed.returncode == VerbCode.REFUSED
+    assert "died by SIGKILL before it was ready" in killed.stderr
+    directory.deploy("4", before="import time\ntime.sleep(60)\n")
+    hanging = verb("check", "app:app", "--boot-timeout", "0.5", cwd=directory.path)
+    assert hanging.returncode == VerbCode.REFUSED
+    assert "--boot-timeout" in hanging.stderr
+
+
+@contextmanager
+def daemon(directory: AppDirectory) -> Iterator[None]:
+    """Kill what a test leaves in the background."""
+    try:
+        yield
+    finally:
+        path = directory.path / "smoothserve.pid"
+        if path.exists():
+            pid = int(path.read_text())
+            for member in session_members(pid):
+                kill(member, signal.SIGKILL)
+
+
+def test_start_d_returns_when_the_workers_are_ready(directory: AppDirectory) -> None:
+    with daemon(directory):
+        arguments = ("start", "-d", "app:app", "--workers", "2", "--bind", "127.0.0.1:0")
+        result = verb(*arguments, cwd=directory.path)
+        assert (result.returncode, result.stderr) == (0, "")
+        pid = int((directory.path / "smoothserve.pid").read_text())
+        assert f"pid {pid} in {directory.path}/smoothserve.pid" in result.stdout
+        assert "ready: 2 workers serve" in (directory.path / "smoothserve.log").read_text()
+        again = verb(*arguments, cwd=directory.path)
+        assert again.returncode == ExitCode.FILE_FAILED
+        assert f"another server (pid {pid}) has the PID file" in again.stderr
+        assert verb("stop", "--pid-file", "smoothserve.pid", cwd=directory.path).returncode == 0
+        assert not is_running(pid)
+
+
+def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None:
+    with daemon(directory):
+        directory.deploy("1", before=BROKEN["raises at import"])
+        result = verb("start", "-d", "app:app", "--bind", "127.0.0.1:0", cwd=directory.path)
+        assert result.returncode == ExitCode.BOOT_FAILED
+        assert "RuntimeError: broken deploy" in result.stderr
+        assert result.stdout == ""
+        assert not (directory.path / "smoothserve.pid").exists()
+
+
+@pytest.mark.parametrize("name", ["reload", "stop", "restart", "status", "workers", "start", "check"])
+def test_each_verb_has_help(name: str) -> None:
+    result = verb(name, "--help")
+    assert result.returncode == 0
+    assert f"Usage: smoothserve {name}" in result.stdout
+    assert "--json" in result.stdout
