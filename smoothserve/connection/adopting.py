@@ -75,14 +75,12 @@ class Adopting:
             self._receiver.refuse(event.offer, "a connection of an unknown kind", lasting=True)
             return
         try:
-            resumption = _resumption(meta, leftover)
-        except (TypeError, ValueError) as error:
-            self._receiver.refuse(event.offer, f"what is said of the connection cannot be read: {error}", lasting=True)
+            client, server, resumption = read_offer(meta, leftover)
+        except HandoverError as error:
+            self._receiver.refuse(event.offer, str(error), lasting=True)
             return
         if self._receiver.acknowledge(event.offer):
-            self._acknowledged.append(
-                (fds.pop(0), _address(meta.get("client")), _address(meta.get("server")), resumption)
-            )
+            self._acknowledged.append((fds.pop(0), client, server, resumption))
 
     def _send(self) -> None:
         for packet in self._receiver.packets_to_send():
@@ -117,13 +115,30 @@ def adopt(service: Service, fd: int, client: Any, server: Any, resumption: Resum
     attach(service, sock, lambda: HTTPConnection(service, client, server, resumption))
 
 
-def _resumption(meta: dict[str, Any], leftover: bytes) -> Resumption:
-    return Resumption(
-        leftover=leftover,
-        requests=int(meta.get("requests", 0)),
-        idle=float(meta["idle"]) if "idle" in meta else None,
-        head=float(meta["head"]) if "head" in meta else None,
-    )
+def read_offer(meta: dict[str, Any], leftover: bytes) -> tuple[Any, Any, Resumption]:
+    """Read what an offer says of a connection: the client's address, the server's, and how it goes on.
+
+    Raise `HandoverError` if it cannot be read.
+    """
+    try:
+        resumption = Resumption(
+            leftover=leftover,
+            requests=int(meta.get("requests", 0)),
+            idle=_seconds(meta, "idle"),
+            head=_seconds(meta, "head"),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise HandoverError(f"what is said of the connection cannot be read: {error}") from error
+    return _address(meta.get("client")), _address(meta.get("server")), resumption
+
+
+def _seconds(meta: dict[str, Any], name: str) -> float | None:
+    if name not in meta:
+        return None
+    seconds = float(meta[name])
+    if not seconds >= 0.0:  # NaN is not either
+        raise ValueError(f"{name}: {seconds} seconds")
+    return seconds
 
 
 def _address(value: Any) -> Any:

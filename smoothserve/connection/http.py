@@ -183,7 +183,7 @@ class HTTPConnection(Connection):
                 elif type(event) is Malformed and self._discarding:
                     self._close_lingering()  # in the body of a request that has its answer
                 elif type(event) is Malformed:
-                    self._refuse(event.status, event.reason)
+                    self._refuse(event.status, event.reason, event.method)
                 elif event is END_OF_REQUEST and self._discarding:
                     self._next_request()
                 # else: a part of a body that the application did not want
@@ -260,15 +260,20 @@ class HTTPConnection(Connection):
         if not self._processing:
             self._process()
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _refuse(self, status: int, reason: str, method: str = "GET") -> None:
         """Answer what is no request that we serve, and close (RFC 9112 section 2.2)."""
         service = self._service
         service.error_log.info("request refused with %d: %s (client %s)", status, reason, self.client)
         exchange = self._exchange
         started = exchange is not None and exchange.response.started and not exchange.response.head_pending
         self._leave_exchange()
+        if exchange is not None:
+            if started and exchange.response.ends_with_connection:
+                self._cut_off()
+                return
+            method = exchange.request.method
         if not started:
-            response = Response("GET", "1.1", keep_alive=False)
+            response = Response(method, "1.1", keep_alive=False)
             response.start(status, _ERROR_HEADERS, service.defaults)
             self.write(response.data_to_send(reason.encode("utf-8", "replace") + b"\n", more=False))
         self._close_lingering()

@@ -75,11 +75,13 @@ class EndOfRequest:
 class Malformed:
     """The bytes are no HTTP/1 request that we serve. Answer with `status`, then close; nothing follows."""
 
-    __slots__ = ("reason", "status")
+    __slots__ = ("method", "reason", "status")
 
     def __init__(self, status: int, reason: str) -> None:
         self.status = status
         self.reason = reason
+        self.method = "GET"
+        """`HEAD` where that is what is refused: its answer has no content (RFC 9110 section 9.3.2)."""
 
 
 END_OF_REQUEST = EndOfRequest()

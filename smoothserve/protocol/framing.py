@@ -214,13 +214,14 @@ class FramedCodec:
         line_end -= self._start
         self._start = 0
         limit = self._limits.head_bytes
-        if _BARE_LINE_END.search(data, max(self._scanned, line_end - 2), limit):
+        # A field parser may leave a part of the line for the whole head: what is wrong with it is told now.
+        strict = read_request_line(data[:line_end]) if self._line is None else None
+        if isinstance(strict, Malformed):
+            self._fail(strict)
+        elif _BARE_LINE_END.search(data, max(self._scanned, line_end - 2), limit):
             self._fail(Malformed(400, "a line does not end with CRLF"))
         elif len(data) > limit:
-            strict = read_request_line(data[:line_end])
-            self._fail(
-                strict if isinstance(strict, Malformed) else Malformed(431, f"the head is longer than {limit} bytes")
-            )
+            self._fail(Malformed(431, f"the head is longer than {limit} bytes"))
         else:
             self._line = line
             self._line_end = line_end
@@ -281,6 +282,8 @@ class FramedCodec:
             self._fail(Malformed(400, "the connection ended within a request"))
 
     def _fail(self, malformed: Malformed) -> None:
+        if self._held.startswith(b"HEAD ", self._start):
+            malformed.method = "HEAD"
         self.events.append(malformed)
         self._state = _FAILED
         self._decoder = None

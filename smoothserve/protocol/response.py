@@ -23,13 +23,17 @@ STATUS_LINES: dict[int, bytes] = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status >= 200
 }
 
-_PLAIN, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION, _DEFAULTED = range(5)
+#: What a header means to the framing; from `_DEFAULTED` on it is sent as well.
+_PLAIN, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION, _DEFAULTED, _UPGRADE = range(6)
 _MEANINGS = {
     b"content-length": _CONTENT_LENGTH,
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"connection": _CONNECTION,
     b"keep-alive": _TRANSFER_ENCODING,
+    b"upgrade": _UPGRADE,
 }
+#: All but the tab: no field value has one (RFC 9110 section 5.5).
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
 #: Bound on the header names that are remembered, since an application could make them up.
 _MAX_NAMES = 512
 
@@ -156,28 +160,28 @@ class Response:
                 meaning = defaults.learn(name)
             if meaning:
                 notable.append((meaning, name, value))
-                if meaning != _DEFAULTED:
+                if meaning < _DEFAULTED:
                     continue
             parts += (name, b": ", value, b"\r\n")
             count += 1
         declared: int | None = None
         keep_alive = self.keep_alive
+        tail: bytes | None = None
         for meaning, _, value in notable:
             if meaning == _CONTENT_LENGTH:
                 declared = _parse_length(value, declared)
-            elif meaning == _CONNECTION and _asks_for_close(value):
-                keep_alive = False
-            elif meaning == _DEFAULTED:
-                parts[1] = defaults.without({name.lower() for meaning, name, _ in notable if meaning == _DEFAULTED})
+            elif tail is None:
+                closes, parts[1], tail = _read_others(notable, defaults)
+                keep_alive = keep_alive and not closes
         try:
             head = b"".join(parts)
         except TypeError:
             raise InvalidResponseError("a header value is not bytes") from None
         # One scan over the joined head instead of one for each value: what is beyond our own line ends is injected.
-        ours = count + 1 + parts[1].count(b"\n")
-        if head.count(b"\n") != ours or head.count(b"\r") != ours or b"\0" in head:
-            raise InvalidResponseError("a header value has a line break or a NUL in it")
-        self._frame(status, head, declared, keep_alive=keep_alive)
+        ours = 2 * (count + 1 + parts[1].count(b"\n"))
+        if len(head) - len(head.translate(None, _CONTROLS)) != ours:
+            raise InvalidResponseError("a header value has a line break or another control character in it")
+        self._frame(status, head + tail if tail else head, declared, keep_alive=keep_alive)
 
     def _frame(self, status: int, head: bytes, declared: int | None, *, keep_alive: bool) -> None:
         """Decide how the end of the body is told (RFC 9110 section 8.6, RFC 9112 section 6)."""
@@ -257,10 +261,26 @@ class Response:
         return head + b"\r\n"
 
 
-def _asks_for_close(value: object) -> bool:
-    if not isinstance(value, bytes):
-        raise InvalidResponseError("a header value is not bytes")
-    return b"close" in value.lower()
+def _read_others(notable: list[tuple[int, bytes, bytes]], defaults: DefaultHeaders) -> tuple[bool, bytes, bytes]:
+    """Read what is notable and no Content-Length.
+
+    Return whether the application closes, the default headers that it does not send itself, and what comes at the
+    end of the head. What is not sent is checked here, the rest with the head.
+    """
+    closes = False
+    own = set()
+    for meaning, name, value in notable:
+        if meaning >= _DEFAULTED:
+            own.add(name.lower())
+        elif meaning != _CONTENT_LENGTH:
+            if not isinstance(value, bytes):
+                raise InvalidResponseError("a header value is not bytes")
+            if len(value.translate(None, _CONTROLS)) != len(value):
+                raise InvalidResponseError(f"the value of the header {name!r} has a control character in it")
+            closes = closes or (meaning == _CONNECTION and b"close" in value.lower())
+    # RFC 9110 section 7.8: who sends Upgrade names it in Connection, too.
+    tail = b"connection: upgrade\r\n" if b"upgrade" in own else b""
+    return closes, defaults.without(own) if own else defaults.block, tail
 
 
 def _parse_length(value: object, before: int | None) -> int:

@@ -146,3 +146,21 @@ def test_a_refusal_says_why(codec: Codec) -> None:
     refusal = codec.events[0]
     assert isinstance(refusal, Malformed)
     assert refusal.reason == "more than one host header"
+
+
+@pytest.mark.parametrize(
+    ("data", "method"),
+    [
+        (b"HEAD / HTTP/1.1\r\n\r\n", "HEAD"),
+        (b"\r\nHEAD / HTTP/1.1\r\n\r\n", "HEAD"),
+        (get(b"/" + b"a" * 10_000, method=b"HEAD"), "HEAD"),
+        (get(b"/", b"X: " + b"a" * 100_000, method=b"HEAD"), "HEAD"),
+        (b"GET / HTTP/1.1\r\n\r\n", "GET"),
+        (b"HEADS / HTTP/1.1\r\n\r\n", "GET"),
+    ],
+)
+def test_a_refusal_of_head_is_known_as_one(codec: Codec, data: bytes, method: str) -> None:
+    codec.receive_data(data)
+    refusal = codec.events[0]
+    assert isinstance(refusal, Malformed)
+    assert refusal.method == method

@@ -355,3 +355,20 @@ def test_h11_reads_what_was_sent(  # noqa: PLR0913, RUF100 - the dimensions of a
     assert isinstance(event, h11.EndOfMessage)
     assert read == (b"" if method == "HEAD" or status in (204, 205, 304) else body)
     assert client.trailing_data[0] == b""
+
+
+@pytest.mark.parametrize("name", [b"x-name", b"content-type", b"connection", b"date", b"keep-alive", b"upgrade"])
+@pytest.mark.parametrize("control", [*range(9), *range(10, 32), 127])
+def test_no_header_value_has_a_control_character(name: bytes, control: int) -> None:
+    with pytest.raises(InvalidResponseError):
+        render([b""], [(name, b"a" + bytes([control]) + b"b")])
+
+
+def test_a_tab_in_a_header_value_is_sent() -> None:
+    assert b"x-name: a\tb\r\n" in render([b""], [(b"x-name", b"a\tb")])[1]
+
+
+def test_an_upgrade_that_the_application_names_is_named_in_connection() -> None:
+    headers = [(b"Connection", b"Upgrade"), (b"Upgrade", b"foo")]
+    assert b"Upgrade: foo\r\nconnection: upgrade\r\n" in render([b""], headers, status=426)[1]
+    assert b"connection" not in render([b""], [(b"Connection", b"Upgrade")], status=426)[1]

@@ -441,7 +441,7 @@ def test_an_answer_without_start_response_is_answered_with_500(result: Any) -> N
         ("200 OK", [("X-Name", "\u20ac")], "has characters beyond latin-1 (of header 'X-Name')"),
         ("200 OK", [("X-N\u20ac", "1")], "has characters beyond latin-1"),
         ("200 OK", [("X Name", "1")], "has characters that no name may have"),
-        ("200 OK", [("X-Name", "1\r\nX-Other: 2")], "has a line break or a NUL in it"),
+        ("200 OK", [("X-Name", "1\r\nX-Other: 2")], "has a line break or another control character in it"),
         ("200 OK", [("X-Name",)], "header ('X-Name',) is not a (name, value) tuple"),
         ("200 OK", ["X-Name: 1"], "header 'X-Name: 1' is not a (name, value) tuple"),
         ("200 OK", [(["X"], "1")], "is list, not str"),

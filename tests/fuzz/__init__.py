@@ -1,0 +1,1 @@
+"""Fuzzing: any bytes are accepted or rejected, never another exception, never a hang."""
