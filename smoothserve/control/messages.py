@@ -89,6 +89,14 @@ class ReceiverStuck(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Recycle(Message):
+    """The worker serves on, but asks to be replaced, once it suits. Said once; `cause` is for the log."""
+
+    kind = "recycle"
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
     """The worker's loop turns; sent about once a second."""
 
@@ -165,6 +173,7 @@ KINDS: dict[str, type[Message]] = {
         Draining,
         HandoverFinished,
         ReceiverStuck,
+        Recycle,
         Heartbeat,
         Accept,
         Drain,

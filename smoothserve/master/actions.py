@@ -173,6 +173,8 @@ class SayReloadFinished(SayReload):
 
     seconds: float
     swapped: int
+    added: int = 0
+    """Slots that are new, beside those that were swapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,33 @@ class SayReloadAbandoned(SayReload):
     cause: str
     swapped: int
     workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SayRecycleBegan(Say):
+    """A worker that has asked for it is to be replaced."""
+
+    worker: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class SayRecycled(Say):
+    """The successor accepts, the worker has handed over what it could."""
+
+    worker: int
+    successor: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SayRecycleFailed(Say):
+    """The worker could not be replaced; `serves`: it serves on. The next attempt is in `retry_in` seconds."""
+
+    worker: int
+    reason: str
+    serves: bool
+    retry_in: float
 
 
 @dataclass(frozen=True, slots=True)

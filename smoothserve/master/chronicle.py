@@ -188,7 +188,7 @@ class Chronicle:
         }
 
     def _finished(self, said: actions.SayReloadFinished, at: float) -> None:
-        self._end(said, at, FINISHED, "", said.swapped, said.swapped)
+        self._end(said, at, FINISHED, "", said.swapped, said.swapped + said.added)
 
     def _drained(self, said: actions.SayReloadDrained, at: float) -> None:
         del at

@@ -65,6 +65,9 @@ class Worker:
     """It drains because the server stops: it hands nothing over."""
     successor: int | None = None
     """The worker that has taken its slot. If that is lost amid the handover, this one serves on."""
+    recycle: str = ""
+    """Why it asks to be replaced."""
+    recycle_asked_at: float = 0.0
     shed: bool = False
     """It was told to end early, to make room for another retiring one."""
     killed: bool = False

@@ -69,6 +69,13 @@ class ReceiverGotStuck(WorkerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerWantsReplacement(WorkerEvent):
+    """The worker serves on, but asks for a successor: `cause` says why."""
+
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerDisconnected(WorkerEvent):
     """The worker's control socket is at its end, yet its process lives on."""
 

@@ -10,6 +10,7 @@ from smoothserve.control.messages import (
     Message,
     Ready,
     ReceiverStuck,
+    Recycle,
 )
 from smoothserve.master import events
 
@@ -59,6 +60,8 @@ def understand(process: Process, message: Message, now: float) -> events.Event |
             return events.WorkerHandedOver(now, number, message.left)
         case ReceiverStuck():
             return events.ReceiverGotStuck(now, number, message.receiver)
+        case Recycle():
+            return events.WorkerWantsReplacement(now, number, message.cause)
         case Heartbeat():
             process.heartbeat_at = now
     return None

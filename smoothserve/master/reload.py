@@ -23,6 +23,8 @@ class Result(Enum):
 class Reload:
     """A reload in progress. `slots` are swapped (or filled), `surplus` given up at the end."""
 
+    name = "reload"
+
     def __init__(self, crew: Crew, generation: int, slots: list[Slot], surplus: list[Slot], at: float) -> None:
         self._crew = crew
         self.generation = generation
@@ -34,6 +36,9 @@ class Reload:
         self._queue = sorted(slots, key=lambda slot: (slot.accepting, slot.index))
         self._surplus = surplus
         self.added: list[Slot] = []
+        """Slots that are given up again if it does not succeed."""
+        self.opened: set[int] = set()
+        """Slots that it fills for the first time."""
         self._active: dict[int, Worker] = {}
         self.swapped: set[int] = set()
         self.has_swapped = False
@@ -94,15 +99,16 @@ class Reload:
     def add(self, slot: Slot) -> None:
         """Fill one slot more (TTIN)."""
         self._queue.append(slot)
+        self.opened.add(slot.index)
 
     def remove(self, slot: Slot, at: float) -> None:
         """Leave a slot out that is given up (TTOU)."""
         self._queue = [one for one in self._queue if one is not slot]
-        self.swapped.discard(slot.index)
-        self._lost.discard(slot.index)
+        for marked in (self.swapped, self.opened, self._lost):
+            marked.discard(slot.index)
         successor = self._active.pop(slot.index, None)
         if successor is not None:
-            self._crew.let_go(successor, at, "the reload was refused")
+            self._crew.let_go(successor, at, f"the {self.name} was refused")
         if successor is not None and successor is self._canary and not self._soaked:
             self._canary = self._soak_until = None
             for worker in self._active.values():
@@ -121,7 +127,7 @@ class Reload:
         del self._active[slot.index]
         self.swapped.add(slot.index)
         self.has_swapped = True
-        predecessor = self._crew.swap(worker, at, "reload")
+        predecessor = self._crew.swap(worker, at, self.name)
         if predecessor is not None:
             self.predecessors.append(predecessor)
 
@@ -179,7 +185,7 @@ class Reload:
     def withdraw(self, at: float) -> None:
         """Let every successor go that has not taken its slot."""
         for worker in self._active.values():
-            self._crew.let_go(worker, at, "the reload was refused")
+            self._crew.let_go(worker, at, f"the {self.name} was refused")
         self._active.clear()
         self._queue.clear()
         self._surplus.clear()
@@ -193,7 +199,7 @@ class Reload:
         for index, worker in list(self._active.items()):
             slot = self._crew.slots[index]
             if worker.phase is Phase.READY or self.swapped:
-                self._crew.shed(slot, at, max(1, self._crew.policy.max_draining))
+                self._make_room(slot, at)
             if self._may_accept(slot, worker):
                 self._crew.accept(worker, at)
         if not self._active and self._queue:
@@ -206,6 +212,10 @@ class Reload:
             self.result = Result.FINISHED
 
     # inside
+
+    def _make_room(self, slot: Slot, at: float) -> None:
+        """See that one more worker of the slot may retire: the oldest ends soon."""
+        self._crew.shed(slot, at, max(1, self._crew.policy.max_draining))
 
     def _say_afresh(self) -> None:
         text = f"reload: generation {self.generation}: HUP while it boots: what has not been swapped starts afresh"

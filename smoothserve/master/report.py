@@ -31,6 +31,8 @@ class Reporter:
         self._app = app
         self._access_log = access_log
         self._before: dict[int, dict[Counter, int]] = {}
+        self._recycled: tuple[int, str, dict[Counter, int]] = (0, "", {})
+        """The worker that is being recycled: its number, who it is and why, what had been counted before."""
         self._words: dict[type[actions.Say], Callable[[Any], None]] = {
             actions.SayNotice: self._notice,
             actions.SayReady: self._ready,
@@ -43,6 +45,9 @@ class Reporter:
             actions.SayReloadRefused: self._reload_refused,
             actions.SayReloadMixed: self._reload_mixed,
             actions.SayReloadAbandoned: self._reload_abandoned,
+            actions.SayRecycleBegan: self._recycle_began,
+            actions.SayRecycled: self._recycle_finished,
+            actions.SayRecycleFailed: self._recycle_failed,
             actions.SayStopping: self._stopping,
             actions.SayStopped: self._stopped,
         }
@@ -84,9 +89,12 @@ class Reporter:
         self._log.error(f"{self._name(said.worker)} {said.what}{dropped}{follow}{hint}")
 
     def _reload_began(self, said: actions.SayReloadBegan) -> None:
-        lasting = (Counter.HANDED_OVER, Counter.WEBSOCKETS_CARRIED, Counter.DROPPED)
-        self._before[said.generation] = {counter: self._tally.total(counter) for counter in lasting}
+        self._before[said.generation] = self._totals()
         self._log.info(f"reload: generation {said.generation} begins")
+
+    def _totals(self) -> dict[Counter, int]:
+        lasting = (Counter.HANDED_OVER, Counter.WEBSOCKETS_CARRIED, Counter.DROPPED)
+        return {counter: self._tally.total(counter) for counter in lasting}
 
     def _since(self, generation: int, counter: Counter) -> int:
         return self._tally.total(counter) - self._before.get(generation, {}).get(counter, 0)
@@ -97,9 +105,10 @@ class Reporter:
     def _reload_finished(self, said: actions.SayReloadFinished) -> None:
         handed_over = count(self._since(said.generation, Counter.HANDED_OVER), "connection")
         carried = count(self._since(said.generation, Counter.WEBSOCKETS_CARRIED), "WebSocket")
+        added = f", {said.added} added" if said.added else ""
         self._log.info(
             f"reload finished: generation {said.generation} in {said.seconds:.2f} s, "
-            f"{count(said.swapped, 'worker')} swapped, {handed_over} handed over, {carried} carried, "
+            f"{count(said.swapped, 'worker')} swapped{added}, {handed_over} handed over, {carried} carried, "
             f"{self._dropped(said.generation)}"
         )
 
@@ -126,6 +135,27 @@ class Reporter:
             f"reload abandoned: generation {said.generation}: {said.cause}; "
             f"{said.swapped} of {count(said.workers, 'worker')} swapped"
         )
+
+    def _recycle_began(self, said: actions.SayRecycleBegan) -> None:
+        who = f"{self._name(said.worker)}, {said.cause}"
+        self._recycled = (said.worker, who, self._totals())
+        self._log.info(f"recycle: {who}: its successor starts")
+
+    def _recycle_finished(self, said: actions.SayRecycled) -> None:
+        number, who, before = self._recycled
+        if number != said.worker:
+            return
+        since = {counter: self._tally.total(counter) - value for counter, value in before.items()}
+        self._log.info(
+            f"recycled: {who}: worker {said.successor} has taken its place in {said.seconds:.2f} s, "
+            f"{count(since[Counter.HANDED_OVER], 'connection')} handed over, "
+            f"{count(since[Counter.WEBSOCKETS_CARRIED], 'WebSocket')} carried, "
+            f"{count(since[Counter.DROPPED], 'request')} dropped so far"
+        )
+
+    def _recycle_failed(self, said: actions.SayRecycleFailed) -> None:
+        follow = f"worker {said.worker} serves on, trying again" if said.serves else "the next attempt is"
+        self._log.error(f"recycle failed: {said.reason}; {follow} in {said.retry_in:g} s")
 
     def _stopping(self, said: actions.SayStopping) -> None:
         self._log.info(f"stopping: {said.cause}, graceful timeout {said.timeout:g} s")

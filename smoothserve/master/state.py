@@ -48,6 +48,7 @@ class MasterState:
             events.WorkerDraining: self._on_draining,
             events.WorkerHandedOver: self._on_handed_over,
             events.ReceiverGotStuck: self._on_stuck,
+            events.WorkerWantsReplacement: self._on_wants_replacement,
             events.WorkerDisconnected: self._on_disconnected,
             events.WorkerExited: self._on_exited,
             events.ConfigurationLoaded: self._on_configuration,
@@ -88,8 +89,10 @@ class MasterState:
     def next_deadline(self) -> float | None:
         """Return when a `Tick` is due at the latest (monotonic seconds), None: not at all."""
         due = self.crew.deadlines()
-        soak = self.reload.deadline() if self.reload else None
-        return min([*due, soak] if soak is not None else due, default=None)
+        for deadline in (self.reload.deadline() if self.reload else None, self.succession.recycling.deadline()):
+            if deadline is not None:
+                due.append(deadline)
+        return min(due, default=None)
 
     # workers
 
@@ -106,8 +109,9 @@ class MasterState:
         worker.deadline = None
         self.served = True
         self._interface = event.interface
-        if self.reload and self.reload.owns(worker):
-            self.reload.note_ready(worker, event.at)
+        swap = self.succession.swap
+        if swap and swap.owns(worker):
+            swap.note_ready(worker, event.at)
         else:
             self.crew.accept(worker, event.at)
 
@@ -118,8 +122,9 @@ class MasterState:
         worker.phase = Phase.ACCEPTING
         worker.deadline = None
         worker.accepting_since = event.at
-        if self.reload and self.reload.owns(worker):
-            self.reload.note_accepting(worker, event.at)
+        swap = self.succession.swap
+        if swap and swap.owns(worker):
+            swap.note_accepting(worker, event.at)
         self.crew.pair_retiring(worker)
 
     def _on_failed(self, event: events.WorkerFailed) -> None:
@@ -139,6 +144,11 @@ class MasterState:
         answers, worker.owes_draining = worker.owes_draining, False
         if not (answers or worker.killed) and worker.phase in ALIVE:
             self._leave(worker, "drains: it was told to leave (TERM)", event.at)
+
+    def _on_wants_replacement(self, event: events.WorkerWantsReplacement) -> None:
+        worker = self._worker(event)
+        if worker is not None:
+            self.succession.recycling.request(worker, event.cause, event.at)
 
     def _on_disconnected(self, event: events.WorkerDisconnected) -> None:
         worker = self._worker(event)
@@ -191,15 +201,15 @@ class MasterState:
 
         `what` goes on after the worker's name; `reason` says it without that.
         """
-        slot = worker.slot
+        slot, swap = worker.slot, self.succession.swap
         reason = reason or f"worker {worker.number} {what}"
         if self.stopping:
             return
         if not self.served:
             self._stop.fail_boot(reason, at)
             return
-        if self.reload and self.reload.owns(worker):
-            self.reload.abort(reason, at)
+        if swap and swap.owns(worker):
+            swap.abort(reason, at)
             return
         if slot.serving is not worker:
             return
@@ -210,13 +220,13 @@ class MasterState:
             self.crew.resume(predecessor, at)
             hint = f"amid the handover: worker {predecessor.number} of generation {predecessor.generation} serves on"
             self.crew.do(SayWorkerLost(worker.number, what, None, hint))
-            if self.reload:
-                self.reload.note_resumed(predecessor, what, at)
+            if swap:
+                swap.note_resumed(predecessor, what, at)
             return
         if not (slot.closed or self._at_rest):
-            if self.reload:
-                self.reload.note_lost(slot, what, at)
-            if not (self.reload and self.reload.swaps(slot)):
+            if swap:
+                swap.note_lost(slot, what, at)
+            if not (swap and swap.swaps(slot)):
                 delay = self.crew.respawn_delay(slot, worker, at)
                 slot.respawn_at = at + delay
         hint = ""
@@ -231,8 +241,9 @@ class MasterState:
     def _on_tick(self, event: events.Tick) -> None:
         for worker in list(self.crew.workers.values()):
             if worker.handover_due is not None and event.at >= worker.handover_due:
-                if self.reload and self.reload.awaits(worker):
-                    text = f"worker {worker.number} does not answer: the reload goes on without it"
+                swap = self.succession.swap
+                if swap and swap.awaits(worker):
+                    text = f"worker {worker.number} does not answer: the {swap.name} goes on without it"
                     self.crew.do(SayNotice(text, grave=True))
                 worker.handover_due = None
             if worker.deadline is not None and event.at >= worker.deadline:
@@ -279,7 +290,8 @@ class MasterState:
             if slot.respawn_at is not None:
                 due = at >= slot.respawn_at
             else:
-                due = not (self.reload and self.reload.fills(slot))
+                swap = self.succession.swap
+                due = not (swap and swap.fills(slot))
             if due:
                 self.crew.staff(slot, at)
 
@@ -316,8 +328,8 @@ class MasterState:
             self.crew.do(SayNotice("TTOU: there is one worker only, which stays"))
             return
         slot = spare(wanted)
-        if self.reload:
-            self.reload.remove(slot, event.at)
+        if self.succession.swap:
+            self.succession.swap.remove(slot, event.at)
         self.crew.close_slot(slot, event.at, "TTOU")
         self._say_wanted("TTOU")
 

@@ -20,6 +20,7 @@ from smoothserve.master.actions import (
 )
 from smoothserve.master.crew import Crew, Slot, spare
 from smoothserve.master.policy import Policy
+from smoothserve.master.recycling import Recycling
 from smoothserve.master.reload import Reload, Result
 
 
@@ -29,6 +30,7 @@ class Succession:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self.reload: Reload | None = None
+        self.recycling = Recycling(crew)
         self.generation = 1
         """The last number given out."""
         self.trusted = 1
@@ -41,6 +43,11 @@ class Succession:
         """The generation whose configuration is being loaded."""
         self._trailing: list[Reload] = []
         self._policy_before = crew.policy
+
+    @property
+    def swap(self) -> Reload | None:
+        """What replaces workers at this moment: a reload or a recycle."""
+        return self.reload or self.recycling.swap
 
     # a HUP and its configuration
 
@@ -88,6 +95,7 @@ class Succession:
                 return
             earlier.withdraw(at)
             self._undo_plan(earlier, at)
+        self.recycling.give_way(generation, at)
         self.reload = self._plan(generation, policy, at)
         self.reload.begin(at, earlier)
 
@@ -122,6 +130,7 @@ class Succession:
         self._crew.policy = replace(policy, all_at_once=True) if self._crew.resting else policy
         reload = Reload(self._crew, generation, slots + added, surplus, at)
         reload.added = added
+        reload.opened = {slot.index for slot in added}
         return reload
 
     def _undo_plan(self, reload: Reload, at: float) -> None:
@@ -140,6 +149,8 @@ class Succession:
             self.reload.advance(at)
             if self.reload.result is not None:
                 self._close(self.reload, at)
+        idle = self.reload is None and self._asked is None and not self._pending
+        self.recycling.advance(at, may_begin=idle and not self._crew.resting)
         for trailing in [one for one in self._trailing if one.drained()]:
             self._trailing.remove(trailing)
             self._crew.do(SayReloadDrained(trailing.generation, at - trailing.began_at))
@@ -147,6 +158,7 @@ class Succession:
     def abandon(self, cause: str) -> None:
         """The server stops or rests: no reload any more."""
         self._pending = False
+        self.recycling.abandon(cause)
         if self.reload:
             self.reload.abandon(cause)
 
@@ -157,7 +169,8 @@ class Succession:
         if reload.result is Result.FINISHED:
             self.refused = crew.resting = False
             self.trusted = reload.generation
-            crew.do(SayReloadFinished(reload.generation, at - reload.began_at, swapped))
+            added = len(reload.opened & reload.swapped)
+            crew.do(SayReloadFinished(reload.generation, at - reload.began_at, swapped - added, added))
             crew.do(KeepConfiguration(reload.generation))
         elif reload.result is Result.ABANDONED:
             crew.do(SayReloadAbandoned(reload.generation, reload.reason, swapped, workers))

@@ -140,6 +140,22 @@ class Settings:
         default_text="$WEB_CONCURRENCY, else 1",
     )
     threads: int = declare(1, Whole(1, 1000), PROCESSES, "Threads of each worker that call a WSGI application.")
+    max_requests: int = declare(
+        0,
+        Whole(0, 1_000_000_000),
+        PROCESSES,
+        "Replace a worker, its successor first, when it has served this many requests; its connections move. "
+        "Looked at twice a second.",
+        aliases=("--limit-max-requests",),
+        default_text="0: never",
+    )
+    max_requests_jitter: int = declare(
+        0,
+        Whole(0, 1_000_000_000),
+        PROCESSES,
+        "Up to this many requests more, drawn for each worker, so that not all reach their number at once.",
+        aliases=("--limit-max-requests-jitter",),
+    )
     loop: str = declare(
         "auto",
         Choice(("auto", "uvloop", "asyncio")),

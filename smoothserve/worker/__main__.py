@@ -41,6 +41,7 @@ from smoothserve.worker.forks import ForkGuard
 from smoothserve.worker.host import leave, own_descriptors, release_signals, retake_signals, set_title, take_signals
 from smoothserve.worker.loader import detect_interface, load_application
 from smoothserve.worker.process import Lifecycle, Worker
+from smoothserve.worker.recycling import request_limit
 from smoothserve.wsgi.application import WSGIApplication
 
 
@@ -162,6 +163,7 @@ def _assemble(
         linger_timeout=settings.linger_timeout,
         reopen_logs=reopen_logs,
         tick=tick,
+        recycle_causes=[request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests)],
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from smoothserve.connection.acceptor import Acceptor
@@ -29,9 +29,11 @@ from smoothserve.control.messages import (
     Ready,
     Receive,
     ReceiverStuck,
+    Recycle,
     ReopenLogs,
     parse_message,
 )
+from smoothserve.worker.recycling import Cause
 
 #: Seconds between two heartbeats to the master.
 HEARTBEAT_INTERVAL = 1.0
@@ -69,6 +71,7 @@ class Worker:
         linger_timeout: float,
         reopen_logs: Callable[[], None],
         tick: Callable[[], None],
+        recycle_causes: Sequence[Cause] = (),
     ) -> None:
         self._channel = channel
         self._service = service
@@ -82,6 +85,7 @@ class Worker:
         self._linger_timeout = linger_timeout
         self._reopen_logs = reopen_logs
         self._tick = tick
+        self._recycle_causes = recycle_causes
         self._loop = service.loop
         self._empty = asyncio.Event()
         self._cut = asyncio.Event()
@@ -320,10 +324,20 @@ class Worker:
         self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._tick()
         self._service.sweep()
+        self._look_for_recycling()
         now = self._service.now
         if now >= self._next_beat:
             self._next_beat = now + HEARTBEAT_INTERVAL - SWEEP_INTERVAL / 2
             self._send(Heartbeat())
+
+    def _look_for_recycling(self) -> None:
+        """Ask the master, once, to be replaced if there is a cause for it. It remembers."""
+        if not self._recycle_causes or self._leaving.is_set():
+            return
+        cause = next(filter(None, (one() for one in self._recycle_causes)), "")
+        if cause:
+            self._recycle_causes = ()
+            self._send(Recycle(cause=cause))
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

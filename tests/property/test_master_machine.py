@@ -114,6 +114,13 @@ class MasterMachine(RuleBasedStateMachine):
 
     @precondition(running)
     @rule(data=st.data())
+    def a_worker_asks_to_be_replaced(self, data: st.DataObject) -> None:
+        process = self.pick(data, Stage.ACCEPTING, Stage.DRAINING)
+        if process:
+            self.world.want_replacement(process.number)
+
+    @precondition(running)
+    @rule(data=st.data())
     def a_draining_worker_exits(self, data: st.DataObject) -> None:
         process = self.pick(data, Stage.DRAINING)
         if process:
@@ -199,6 +206,7 @@ class MasterMachine(RuleBasedStateMachine):
         world.settle(600.0)
         assert world.begun - begun <= 2, "a storm of HUPs asks for one reload more, not for many"
         assert world.reloading is None
+        assert world.recycling is None
         wanted = world.state.crew.wanted()
         assert sorted(world.accepting) == sorted(slot.serving.number for slot in wanted if slot.serving)
         assert len(world.accepting) == len(wanted) == len(world.living())
@@ -206,7 +214,7 @@ class MasterMachine(RuleBasedStateMachine):
 
     def hanging_workers_end_every_reload(self) -> None:
         """Nobody answers any more; SIGKILL works."""
-        self.let_hanging(lambda: self.world.state.reload is None, 7000.0)
+        self.let_hanging(lambda: self.world.state.succession.swap is None, 7000.0)
         if self.running():
             self.world.term()
             self.hanging_workers_do_not_keep_it()

@@ -67,6 +67,28 @@ class Said:
             ),
         ),
         (
+            actions.SayReloadFinished(3, 0.84, 1, 2),
+            (
+                "INFO reload finished: generation 3 in 0.84 s, 1 worker swapped, 2 added, 0 connections handed over,"
+                " 0 WebSockets carried, 0 requests dropped so far"
+            ),
+        ),
+        (
+            actions.SayRecycleBegan(3, "1003 requests (--max-requests)"),
+            (
+                "INFO recycle: worker 3 (pid 123, slot 0, generation 1), 1003 requests (--max-requests):"
+                " its successor starts"
+            ),
+        ),
+        (
+            actions.SayRecycleFailed(3, "ImportError: no", True, 2.0),
+            "ERROR recycle failed: ImportError: no; worker 3 serves on, trying again in 2 s",
+        ),
+        (
+            actions.SayRecycleFailed(3, "ImportError: no", False, 2.0),
+            "ERROR recycle failed: ImportError: no; the next attempt is in 2 s",
+        ),
+        (
             actions.SayReloadDrained(2, 1.23),
             (
                 "INFO reload drained: generation 2 after 1.23 s, the last replaced worker has left,"
@@ -141,6 +163,22 @@ def test_a_reload_reports_what_was_dropped_since_it_began() -> None:
     )
     said.tally.settle(row, clean=True)
     assert said.line(actions.SayStopped()).endswith("6 requests dropped")
+
+
+def test_a_recycle_reports_what_was_handed_over_since_it_began() -> None:
+    said = Said()
+    row = said.tally.take_row()
+    assert row is not None
+    words = said.tally.scoreboard.row(row)
+    words[Counter.HANDED_OVER] = 100
+    said.line(actions.SayRecycleBegan(3, "1003 requests (--max-requests)"))
+    words[Counter.HANDED_OVER] = 124
+    said.facts = None  # it has left
+    assert said.line(actions.SayRecycled(3, 5, 0.84)) == (
+        "INFO recycled: worker 3 (pid 123, slot 0, generation 1), 1003 requests (--max-requests):"
+        " worker 5 has taken its place in 0.84 s, 24 connections handed over, 0 WebSockets carried,"
+        " 0 requests dropped so far"
+    )
 
 
 def test_a_worker_that_never_was_is_named_by_its_number() -> None:

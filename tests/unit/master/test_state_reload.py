@@ -389,7 +389,8 @@ def test_a_reload_adds_workers_after_the_others_were_swapped() -> None:
     world.hangup()
     world.settle()
     assert generations(world) == [2, 2, 2]
-    assert world.all_said(actions.SayReloadFinished)[0].swapped == 3
+    (said,) = world.all_said(actions.SayReloadFinished)
+    assert (said.swapped, said.added) == (1, 2)
 
 
 def test_a_reload_gives_workers_up_after_the_others_were_swapped() -> None:

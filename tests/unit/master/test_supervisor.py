@@ -263,7 +263,7 @@ def test_a_reload_reads_the_configuration_file_again(tmp_path: Path) -> None:
         config.write_text("workers = 3\nbacklog = 7\n")
         master.send(signal.SIGHUP)
         master.wait_for_line("a reload keeps it as it was: --backlog")
-        master.wait_for_line("reload finished: generation 2 .* 3 workers swapped")
+        master.wait_for_line("reload finished: generation 2 .* 1 worker swapped, 2 added")
 
 
 def test_a_bad_configuration_refuses_the_reload_in_one_line(tmp_path: Path) -> None:

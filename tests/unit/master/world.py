@@ -64,6 +64,8 @@ class World:
         self.next_refusal: str | None = None
         self.configurations = {1}
         self.reloading: int | None = None
+        self.recycling: int | None = None
+        """The worker that is being recycled."""
         self.begun = 0
         self.trusted: set[int] = {1}
         self.asked_to_stop = False
@@ -137,6 +139,9 @@ class World:
     def hand_over(self, number: int) -> None:
         self.processes[number].handed_over = True
         self.tell(events.WorkerHandedOver(self.now, number))
+
+    def want_replacement(self, number: int, cause: str = "because") -> None:
+        self.tell(events.WorkerWantsReplacement(self.now, number, cause))
 
     def find_stuck(self, sender: int, receiver: int) -> None:
         self.tell(events.ReceiverGotStuck(self.now, sender, receiver))
@@ -253,6 +258,15 @@ class World:
                 self.exit_code = action.code
             case actions.SayReload():
                 self._check_report(action)
+            case actions.SayRecycleBegan():
+                before = self.processes.get(self.recycling or 0)
+                assert before is None or before.told_to_drain or before.stage is Stage.DEAD, "two recycles at a time"
+                assert self.reloading is None, "a recycle amid a reload"
+                assert len(self.accepting) >= 1
+                self.recycling = action.worker
+            case actions.SayRecycled() | actions.SayRecycleFailed():
+                assert self.recycling == action.worker, "a report of a recycle that is not in progress"
+                self.recycling = None
             case _:
                 self._do_to_worker(action)
         return []
@@ -330,6 +344,12 @@ class World:
             assert any(one.slot == process.slot and one.generation > process.generation for one in successors), (
                 f"{action}: no successor accepts in slot {process.slot}"
             )
+        if action.cause == "recycle":
+            assert process.number == self.recycling
+            successors = [self.processes[number] for number in self.accepting]
+            assert any(one.slot == process.slot and one.number > process.number for one in successors), (
+                f"{action}: no successor accepts in slot {process.slot}"
+            )
         if action.cause == "reload: fewer workers":
             assert len(self.accepting) >= len(self.state.crew.wanted()), "fewer acceptors than wanted"
 
@@ -353,13 +373,19 @@ class World:
             return
         state = self.state
         assert (state.reload is not None) == (self.reloading is not None)
+        swap = state.succession.swap
+        recycle = state.succession.recycling.swap
+        assert recycle is None or recycle.worker.number == self.recycling
+        assert recycle is None or not (state.reload or state.stopping or state.crew.resting)
+        self.recycling = recycle.worker.number if recycle else None
         for slot in state.crew.slots.values():
             staying = [worker for worker in slot.retiring if not worker.shed]
             assert len(staying) <= max(1, state.crew.policy.max_draining), "retiring workers are not bounded"
             for worker in [*slot.retiring, *([slot.serving] if slot.serving else [])]:
                 assert self.processes[worker.number].stage is not Stage.DEAD
-        if state.reload or state.stopping:
+        if swap or state.stopping:
             assert state.next_deadline() is not None, f"nothing bounds what is awaited:\n{self.picture()}"
         if state.served and not state.stopping and not state.crew.resting and not state.reload:
             for slot in state.crew.wanted():
-                assert slot.serving or slot.respawn_at is not None, f"nobody cares for slot {slot.index}"
+                cared_for = slot.serving or slot.respawn_at is not None or (swap and swap.swaps(slot))
+                assert cared_for, f"nobody cares for slot {slot.index}"

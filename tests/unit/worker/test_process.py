@@ -20,6 +20,7 @@ from smoothserve.control.messages import (
     HandoverFinished,
     Message,
     Ready,
+    Recycle,
     parse_message,
 )
 from smoothserve.worker.process import Worker
@@ -189,6 +190,20 @@ def test_a_worker_whose_channel_is_lost_on_the_way_drains_without_handing_over()
             await one.hear(HandoverFinished)
             assert "no descriptor for a handover channel (worker 2)" in one.server.log
             assert not await ask(client)
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_with_a_cause_for_it_asks_once_to_be_replaced_and_serves_on() -> None:
+    async def scenario() -> None:
+        async with master(recycle_causes=[lambda: "", lambda: "enough"]) as one:
+            client = await one.client()
+            assert (await one.hear(Recycle)).cause == "enough"
+            await asyncio.sleep(1.2)  # two sweeps
+            await one.hear(Recycle)
+            assert sum(isinstance(message, Recycle) for message in one.heard) == 1
+            assert await ask(client)
             await client.close()
 
     asyncio.run(scenario())
