@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from smoothserve import __version__
-from smoothserve.errors import ExitCode, SettingsError, SmoothserveError, VerbCode
+from smoothserve.errors import ExitCode, FileError, SettingsError, SmoothserveError, VerbCode
+from smoothserve.logs.standard import open_standard_streams
 from smoothserve.serve import prepare, serve, start_directory
 from smoothserve.settings.kinds import Several, Switch, printable
 from smoothserve.settings.rendering import default_text, render_toml
@@ -169,12 +170,21 @@ def _run(ctx: click.Context, serve: Callable[[dict[str, Any], str | None], None]
     if flags.get("app") in {**VERBS, **LATER_VERBS}:
         raise SettingsError(_verb_message(flags["app"]))
     if ctx.params["print_config"]:
-        click.echo(render_toml(resolve_settings(flags, os.environ, config, start_directory())), nl=False)
+        _print(render_toml(resolve_settings(flags, os.environ, config, start_directory())))
     elif ctx.params["check_config"]:
         prepare(flags, config)
-        click.echo("ok")
+        _print("ok\n")
     else:
         serve(flags, config)
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        raise  # nobody wants to read on: click ends the program
+    except OSError as error:
+        raise FileError(f"standard output cannot be written to: {error.strerror or error}") from None
 
 
 def make_command(serve: Callable[[dict[str, Any], str | None], None] = serve) -> ServeCommand:
@@ -227,6 +237,7 @@ def verb_commands() -> dict[str, click.Command]:
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
     """Run the command line; return the exit code. Serving does not return."""
+    open_standard_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     command, program = command or make_command(), PROGRAM
     if arguments and arguments[0] in VERBS:

@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from smoothserve.control.environment import read_env_file
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import MasterLaunch, write_launch
 from smoothserve.errors import FileError
+from smoothserve.logs.files import check_log_file
+from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.settings import Settings, load_settings
 
 MASTER_MODULE = "smoothserve.master"
@@ -57,6 +60,7 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
     python = find_interpreter(settings.python, script, sys.executable, working_directory(settings.chdir, {}, directory))
     if not _same_environment(python, sys.executable):
         _probe(python)
+    _check_files(settings, directory)
     launch = MasterLaunch(
         flags=dict(flags),
         config=config,
@@ -85,8 +89,7 @@ def serve(
     os.set_inheritable(fd, True)
     if ready_fd >= 0:
         os.set_inheritable(ready_fd, True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_standard_streams()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
     try:
         execute(prepared.python, [prepared.python, "-P", "-m", MASTER_MODULE, str(fd)])
@@ -96,6 +99,19 @@ def serve(
         raise FileError(
             f"the interpreter {prepared.python} cannot be executed ({error.strerror}): name one with --python"
         ) from None
+
+
+def _check_files(settings: Settings, directory: str) -> None:
+    """See whether the files can be used that master and workers open later, where it would look like a failed boot."""
+    workplace = os.path.realpath(working_directory(settings.chdir, {}, directory))
+    if settings.app_dir is not None and not os.path.isdir(app_dir := os.path.join(workplace, settings.app_dir)):
+        raise FileError(f"--app-dir {app_dir} is no directory: name the one that the application's module is in")
+    if settings.env_file is not None:
+        read_env_file(os.path.join(workplace, settings.env_file))
+    logs = settings.with_logs_below(directory)
+    check_log_file(logs.error_logfile)
+    if logs.access_log:
+        check_log_file(logs.access_logfile)
 
 
 def _same_environment(python: str, other: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from smoothserve.asgi.http import ASGICallable, Message
 from smoothserve.errors import BootError
 
+_UNSUPPORTED = "the application does not support lifespan"
+
 
 class LifespanFailedError(BootError):
     """The application's start-up failed. `traceback` is the application's, or empty."""
@@ -15,6 +17,10 @@ class LifespanFailedError(BootError):
     def __init__(self, reason: str, trace: str = "") -> None:
         super().__init__(reason)
         self.traceback = trace
+
+
+class _ForeignMessageError(RuntimeError):
+    """The application has sent a message of another protocol."""
 
 
 class Lifespan:
@@ -32,6 +38,8 @@ class Lifespan:
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
         self._startup_failed: str | None = None
+        self._startup_received = False
+        self._completed = False
         self._shutdown_asked = False
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
@@ -54,12 +62,32 @@ class Lifespan:
             raise LifespanFailedError(f"the lifespan start-up failed: {self._startup_failed}".rstrip(": "), trace)
         if self._error is not None:
             if self._mode == "on":
-                last = traceback.format_exception_only(self._error)[-1].strip()
-                raise LifespanFailedError(f"the lifespan start-up raised {last}", _render(self._error))
-            self._error_log.debug("the application does not support the lifespan protocol")
+                raise LifespanFailedError(
+                    f"the lifespan start-up raised {_last_line(self._error)}", _render(self._error)
+                )
+            self._say_unsupported(self._error)
+        elif self._stopped.is_set() and not self._completed:
+            if self._mode == "on":
+                raise LifespanFailedError(
+                    "the application returned from its lifespan call before start-up was complete"
+                )
+            self._error_log.info("%s (its call returned): serving without", _UNSUPPORTED)
+
+    def _say_unsupported(self, error: BaseException) -> None:
+        """Say that the application is served without lifespan, and how sure it is that this is what was meant.
+
+        Who raises without having asked for an event, or answers it as a request, does not know the protocol. Anyone
+        else who had `lifespan.startup` in hand was most likely starting up, and what it was to set up is missing.
+        """
+        if not self._startup_received or isinstance(error, _ForeignMessageError):
+            self._error_log.info("%s (raised %s): serving without", _UNSUPPORTED, _last_line(error))
             return
-        if self._stopped.is_set() and self._mode == "on":
-            raise LifespanFailedError("the application returned from its lifespan call before start-up was complete")
+        self._error_log.error(
+            "%s (raised %s during start-up): serving without; with --lifespan on this fails the boot",
+            _UNSUPPORTED,
+            _last_line(error),
+            exc_info=_without_our_frame(error),
+        )
 
     async def shutdown(self, timeout: float) -> None:
         """Send `lifespan.shutdown` and wait for its answer, at most `timeout` seconds."""
@@ -87,7 +115,7 @@ class Lifespan:
             "state": self.state,
         }
         try:
-            await self._app(scope, self._events.get, self._send)
+            await self._app(scope, self._receive, self._send)
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit, too, is the application's failure, not ours
@@ -101,9 +129,15 @@ class Lifespan:
             self._stopped.set()
             self._started.set()
 
+    async def _receive(self) -> Message:
+        message = await self._events.get()
+        self._startup_received = True
+        return message
+
     async def _send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "lifespan.startup.complete" and not self._started.is_set():
+            self._completed = True
             self._started.set()
         elif kind == "lifespan.startup.failed" and not self._started.is_set():
             self._startup_failed = message.get("message", "") or "no message"
@@ -115,8 +149,21 @@ class Lifespan:
             self._error_log.error("the application's lifespan shutdown failed: %s", message.get("message", ""))
             self._stopped.set()
         else:
-            raise RuntimeError(f"the message {kind!r} is not expected at this point of the lifespan protocol")
+            error = RuntimeError if kind.startswith("lifespan.") else _ForeignMessageError
+            raise error(f"the message {kind!r} is not expected at this point of the lifespan protocol")
 
 
 def _render(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    return "".join(traceback.format_exception(_without_our_frame(error)))
+
+
+def _last_line(error: BaseException) -> str:
+    """Return what was raised, on one line: a message may have several."""
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def _without_our_frame(error: BaseException) -> BaseException:
+    """Drop the server's own frame from the traceback: it begins in the application's call."""
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        return error.with_traceback(error.__traceback__.tb_next)
+    return error

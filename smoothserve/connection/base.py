@@ -6,6 +6,7 @@ subclass's.
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 from math import inf
@@ -83,6 +84,15 @@ class Connection(asyncio.Protocol):
     def fileno(self) -> int:
         """Return the socket's descriptor, -1 once it is gone."""
         return -1 if self._gone else int(self._transport.get_extra_info("socket").fileno())
+
+    @property
+    def input_waits(self) -> bool:
+        """Whether the client has sent something, its leaving perhaps, that the loop has not come to read yet."""
+        if self._gone or self._read_holds:
+            return False
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def write(self, data: bytes) -> None:
         """Send bytes; dropped silently once the client has gone."""

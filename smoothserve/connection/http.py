@@ -377,6 +377,8 @@ class HTTPConnection(Connection):
     def timed_out(self) -> None:
         """Do what is due at the deadline; called by the sweep."""
         service = self._service
+        if self._phase in (IDLE, HEAD) and self.input_waits:
+            return  # the loop was busy elsewhere: what has arrived in time is served first, the next sweep looks again
         if self._phase == IDLE:
             if service.draining:
                 self._close_lingering()

@@ -8,6 +8,7 @@ import errno
 import os
 import select
 import stat
+import time
 from typing import Final
 
 from smoothserve.errors import FileError
@@ -67,6 +68,16 @@ class LogFile:
             self._lost += self._waiting.count(b"\n")
             self._waiting.clear()
 
+    def drain(self, timeout: float) -> None:
+        """Write what waits, at most for `timeout` seconds: this process ends, and nobody tries again after that."""
+        deadline = time.monotonic() + timeout
+        self.flush()
+        while self._waiting:
+            left = deadline - time.monotonic()
+            if left <= 0 or not _writable(self._fd, left):
+                return
+            self.flush()
+
     def reopen(self) -> None:
         """Open the file afresh. If that fails, go on with the one that is open and say so in it."""
         if self.path == "-":
@@ -90,9 +101,30 @@ class LogFile:
         if self.path == "-":
             return self._standard
         try:
-            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # O_NONBLOCK: opening a named pipe must not wait for its reader.
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         except OSError as error:
-            raise FileError(f"the log file {self.path} cannot be opened: {_reason(error)}") from None
+            raise _cannot_open(self.path, error) from None
+
+
+def check_log_file(path: str) -> None:
+    """Raise `FileError`, as opening it would, if a log file cannot be written. Creates nothing."""
+    if path == "-":
+        return
+    try:
+        if os.path.lexists(path):
+            os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        else:
+            directory = os.path.dirname(path) or "."
+            os.stat(directory)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _cannot_open(path, error) from None
+
+
+def _cannot_open(path: str, error: OSError) -> FileError:
+    return FileError(f"the log file {path} cannot be opened: {_reason(error)}")
 
 
 def _may_block(fd: int) -> bool:
@@ -102,10 +134,10 @@ def _may_block(fd: int) -> bool:
         return False
 
 
-def _writable(fd: int) -> bool:
+def _writable(fd: int, timeout: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0))
+    return bool(poll.poll(timeout * 1000))
 
 
 def _reason(error: OSError) -> str:
@@ -113,4 +145,6 @@ def _reason(error: OSError) -> str:
         return f"{error.strerror}: check the permissions of it and of its directory"
     if error.errno == errno.ENOENT:
         return "its directory does not exist: create it"
+    if error.errno == errno.ENXIO:
+        return "it is a pipe that nobody reads: start its reader first"
     return error.strerror or str(error)

@@ -1,6 +1,7 @@
 """The error logger of a worker: the same lines, in the same file, as the master's."""
 
 import logging
+from collections.abc import Callable
 
 from smoothserve.logs.lines import Sink, render_line
 
@@ -8,7 +9,7 @@ ERROR_LOGGER = "smoothserve.error"
 
 
 class SinkHandler(logging.Handler):
-    """Renders records as error log lines."""
+    """Renders records as error log lines. Any thread may log: what touches the sink holds the handler's lock."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__()
@@ -22,9 +23,28 @@ class SinkHandler(logging.Handler):
             text = f"log record {record.msg!r} with {record.args!r} cannot be formatted: {error!r}"
         self._sink.write(render_line(record.levelname, text, at=record.created, pid=record.process or 0))
 
+    def flush(self) -> None:
+        """Write what waits for a reader, as far as it goes."""
+        self._locked(self._sink.flush)
 
-def error_logger(sink: Sink, level: int) -> logging.Logger:
+    def drain(self, timeout: float) -> None:
+        """Write what waits, at most for `timeout` seconds."""
+        self._locked(lambda: self._sink.drain(timeout))
+
+    def reopen(self) -> None:
+        """Open the file afresh: it has been rotated."""
+        self._locked(self._sink.reopen)
+
+    def _locked(self, action: Callable[[], None]) -> None:
+        self.acquire()
+        try:
+            action()
+        finally:
+            self.release()
+
+
+def error_logger(handler: SinkHandler, level: int) -> logging.Logger:
     """Make the error logger. It is not registered: no logging configuration of the application's can silence it."""
     logger = logging.Logger(ERROR_LOGGER, level)  # noqa: LOG001 - see above
-    logger.addHandler(SinkHandler(sink))
+    logger.addHandler(handler)
     return logger

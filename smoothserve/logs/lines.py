@@ -31,6 +31,9 @@ class Sink(Protocol):
     def flush(self) -> None:
         """Write what waits, as far as the other side takes it."""
 
+    def drain(self, timeout: float) -> None:
+        """Write what waits, at most for `timeout` seconds."""
+
     def write(self, text: str) -> None:
         """Write whole lines. Never raises."""
 
@@ -93,6 +96,10 @@ class Log:
     def flush(self) -> None:
         """Write what waits, as far as the other side takes it."""
         self._sink.flush()
+
+    def drain(self, timeout: float) -> None:
+        """Write what waits, at most for `timeout` seconds: the master ends."""
+        self._sink.drain(timeout)
 
     def reopen(self) -> None:
         """Open the file afresh: it has been rotated."""

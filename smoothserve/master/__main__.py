@@ -18,6 +18,7 @@ from smoothserve.control.launch import MasterLaunch, read_launch, write_launch
 from smoothserve.errors import ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.lines import Level, Log, parse_level
+from smoothserve.logs.standard import open_standard_streams
 from smoothserve.master.desk import Desk
 from smoothserve.master.herald import Herald
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
@@ -30,6 +31,8 @@ from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
 
+#: Seconds that a stuck reader of the log may keep a master that would end.
+LAST_LINES_TIMEOUT = 1.0
 #: The workers of a master that was killed close their listeners within this many seconds.
 BIND_PATIENCE = 1.0
 _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
@@ -37,7 +40,7 @@ _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
 
 def main(argv: list[str]) -> int:
     """Run the master that the launch message behind descriptor `argv[1]` describes; return the exit code."""
-    _open_standard_streams()
+    open_standard_streams()
     inbox = SignalInbox()
     inbox.install()
     _name_process()
@@ -54,6 +57,7 @@ def main(argv: list[str]) -> int:
         log.critical(f"defect in smoothserve:\n{traceback.format_exc()}")  # noqa: G004 - not the logging package's log
         return ExitCode.INTERNAL
     finally:
+        log.drain(LAST_LINES_TIMEOUT)
         inbox.close()
 
 
@@ -150,7 +154,8 @@ def configuration_of(settings: Settings) -> Configuration:
 
 
 def _load(launch: MasterLaunch) -> Settings:
-    return load_settings(launch.flags, os.environ, launch.config, launch.directory)
+    settings = load_settings(launch.flags, os.environ, launch.config, launch.directory)
+    return settings.with_logs_below(launch.directory)
 
 
 def _listen(settings: Settings) -> list[Listener]:
@@ -163,15 +168,6 @@ def _listen(settings: Settings) -> list[Listener]:
             listener.close()
         raise
     return listeners
-
-
-def _open_standard_streams() -> None:
-    """See that descriptors 0 to 2 are open: else a listener would get one of these numbers."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _name_process() -> None:

@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from smoothserve import __version__
 from smoothserve.asgi.http import ASGIApplication
@@ -28,10 +28,8 @@ from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
 from smoothserve.control.scoreboard import Counter, Scoreboard
 from smoothserve.errors import BootError, ExitCode, SmoothserveError
-from smoothserve.logs.access import AccessLog
-from smoothserve.logs.files import STDERR, STDOUT, LogFile
-from smoothserve.logs.handler import error_logger
-from smoothserve.logs.lines import parse_level
+from smoothserve.logs.standard import flush_standard_streams
+from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Codec, Limits
 from smoothserve.protocol.exchange import Application
@@ -70,6 +68,13 @@ def main(argv: list[str]) -> int:
     return ExitCode.STOPPED
 
 
+def end(code: int) -> NoReturn:
+    """End the process, also where the reader of what the application has printed is stuck."""
+    if not flush_standard_streams(LAST_LINES_TIMEOUT):
+        os._exit(code)
+    sys.exit(code)
+
+
 def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: ForkGuard) -> None:
     loop = _new_loop(settings.loop)
     # Application code that asks for a loop at import gets the one it will run on; it does not run yet, so that code
@@ -84,12 +89,21 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
     asyncio.set_event_loop(loop)
     interface = settings.interface if settings.interface != "auto" else detect_interface(app, settings.app)
     with contextlib.closing(loop):
-        worker = _assemble(launch, settings, channel, guard, app, interface, loop)
+        logs = WorkerLogs(
+            error_file=settings.error_logfile,
+            level=settings.log_level,
+            access_file=settings.access_logfile if settings.access_log else None,
+            schedule=loop.call_soon,
+        )
+        worker = _assemble(launch, settings, channel, guard, app, interface, loop, logs)
         # What has been loaded lives as long as the worker: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        loop.run_until_complete(worker.run())
-        leave(loop, settings.kill_timeout)
+        try:
+            loop.run_until_complete(worker.run())
+            leave(loop, settings.kill_timeout, logs.drain)
+        finally:
+            logs.drain()
 
 
 def _assemble(
@@ -100,13 +114,9 @@ def _assemble(
     app: Any,
     interface: str,
     loop: asyncio.AbstractEventLoop,
+    logs: WorkerLogs,
 ) -> Worker:
-    log_files = [LogFile(settings.error_logfile, STDERR)]
-    error_log = error_logger(log_files[0], parse_level(settings.log_level))
-    access_log = None
-    if settings.access_log:
-        log_files.append(LogFile(settings.access_logfile, STDOUT))
-        access_log = AccessLog(log_files[1], loop.call_soon)
+    error_log = logs.error
     defaults = DefaultHeaders(
         server=b"smoothserve" if settings.server_header else None,
         extra=[_header(line) for line in settings.header],
@@ -125,10 +135,7 @@ def _assemble(
         defaults.render()
         if isinstance(application, WSGIApplication):
             service.counters[Counter.THREADS_BUSY] = application.pool.busy
-
-    def reopen_logs() -> None:
-        for log_file in log_files:
-            log_file.reopen()
+        logs.flush()
 
     if interface == "wsgi":
         application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, follow_saturation)
@@ -144,7 +151,7 @@ def _assemble(
         counters=scoreboard.row(launch.scoreboard_row),
         error_log=error_log,
         timeouts=Timeouts(keep_alive=settings.keep_alive_timeout, head=settings.head_timeout),
-        access_log=access_log,
+        access_log=logs.access,
     )
     service.balance = Balance(scoreboard, launch.scoreboard_row)
     acceptor = Acceptor(service, [socket.socket(fileno=one["fd"]) for one in launch.listeners], service.balance)
@@ -161,7 +168,7 @@ def _assemble(
         graceful_timeout=settings.graceful_timeout,
         kill_timeout=settings.kill_timeout,
         linger_timeout=settings.linger_timeout,
-        reopen_logs=reopen_logs,
+        reopen_logs=logs.reopen,
         tick=tick,
         recycle_causes=[request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests)],
     )
@@ -230,4 +237,4 @@ def _new_loop(name: str) -> asyncio.AbstractEventLoop:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    end(main(sys.argv))

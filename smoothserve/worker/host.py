@@ -8,12 +8,13 @@ import contextlib
 import importlib.util
 import os
 import signal
-import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from smoothserve.control.launch import WorkerLaunch
 from smoothserve.errors import ExitCode
+from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.worker.forks import ForkGuard
 
 #: Signals that mean something to the master and reach the whole process group at times (Ctrl-C, `pkill -HUP`).
@@ -78,9 +79,12 @@ def set_title(title: str) -> None:
         file.write("smoothserve")
 
 
-def leave(loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-    """End what the application left running. A thread that never ends must not keep the worker: it has answered all."""
-    guard = threading.Timer(timeout, _exit_now)
+def leave(loop: asyncio.AbstractEventLoop, timeout: float, last_words: Callable[[], None]) -> None:
+    """End what the application left running. A thread that never ends must not keep the worker: it has answered all.
+
+    `last_words` writes what the logs still have, where it comes to that.
+    """
+    guard = threading.Timer(timeout, _exit_now, (last_words,))
     guard.daemon = True
     guard.start()
     left = asyncio.all_tasks(loop)
@@ -94,8 +98,7 @@ def leave(loop: asyncio.AbstractEventLoop, timeout: float) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _exit_now() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
+def _exit_now(last_words: Callable[[], None]) -> None:
+    flush_standard_streams(1.0)
+    last_words()
     os._exit(ExitCode.STOPPED)

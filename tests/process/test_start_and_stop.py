@@ -33,6 +33,13 @@ def test_a_port_in_use_is_one_line(serve: Serve, directory: AppDirectory) -> Non
     assert first.process.poll() is None
 
 
+@pytest.mark.parametrize("option", ["--env-file", "--error-logfile", "--access-logfile", "--pid-file"])
+def test_a_file_that_cannot_be_used_is_one_line(serve: Serve, directory: AppDirectory, option: str) -> None:
+    server = serve(directory, option, "missing/file", wait=False)
+    assert "missing/file" in complaint(server, ExitCode.FILE_FAILED)
+    assert "did not boot" not in server.log()
+
+
 @pytest.mark.parametrize("app", ["nowhere:app", "app:nothing", "app:VERSION"])
 def test_an_application_that_cannot_be_found_is_one_line(serve: Serve, directory: AppDirectory, app: str) -> None:
     server = serve(directory, app=app, wait=False)

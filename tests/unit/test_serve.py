@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from smoothserve.control.launch import MasterLaunch, read_launch
-from smoothserve.errors import FileError, SettingsError
+from smoothserve.errors import ExitCode, FileError, SettingsError
 from smoothserve.serve import serve
 
 #: Stands for an interpreter: says which process it is, what it was executed with and what the message holds.
@@ -96,6 +96,30 @@ def test_nothing_is_executed_where_directory_or_interpreter_are_missing() -> Non
     for flags in ({"chdir": "missing"}, {"python": "./missing"}, {"python": "no-such-python"}):
         with pytest.raises(FileError):
             serve({"app": "a:b", **flags}, None, _must_not_execute)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"env_file": "missing.env"}, r"--env-file .*/missing\.env cannot be read"),
+        ({"env_file": "bad.env"}, r"bad\.env, line 1: this is not NAME=VALUE"),
+        ({"error_logfile": "missing/error.log"}, r"missing/error\.log cannot be opened: its directory does not exist"),
+        ({"access_logfile": "missing/access.log"}, r"missing/access\.log cannot be opened: its directory"),
+        ({"app_dir": "missing"}, r"--app-dir .*/missing is no directory"),
+    ],
+)
+def test_nothing_is_executed_where_a_file_cannot_be_used(directory: Path, flags: dict[str, Any], says: str) -> None:
+    (directory / "bad.env").write_text("no assignment\n")
+    with pytest.raises(FileError, match=says) as caught:
+        serve({"app": "a:b", **flags}, None, _must_not_execute)
+    assert caught.value.exit_code is ExitCode.FILE_FAILED
+    assert sorted(one.name for one in directory.iterdir()) == ["bad.env"]
+
+
+def test_the_env_file_and_the_applications_directory_are_looked_for_where_the_workers_work(directory: Path) -> None:
+    (directory / "work" / "lib").mkdir(parents=True)
+    (directory / "work" / "x.env").write_text("A=1\n")
+    executed({"app": "a:b", "chdir": "work", "env_file": "x.env", "app_dir": "lib"})
 
 
 def test_an_interpreter_without_smoothserve_is_told_with_its_own_words(directory: Path) -> None:

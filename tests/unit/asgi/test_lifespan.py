@@ -47,13 +47,51 @@ def test_state_is_filled_at_start_up_and_the_application_ends_at_shutdown() -> N
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("app", [raising, returning])
-def test_auto_takes_an_exception_or_return_before_start_up_as_not_supported(app: Any) -> None:
+async def answering_as_if_asked(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+@pytest.mark.parametrize(
+    ("app", "reason"),
+    [
+        (raising, "raised ValueError: only http here"),
+        (returning, "its call returned"),
+        (answering_as_if_asked, "'http.response.start' is not expected"),
+    ],
+)
+def test_auto_takes_an_exception_or_return_before_start_up_as_not_supported_and_says_so(app: Any, reason: str) -> None:
     async def scenario() -> None:
         one, records = lifespan(app)
         await one.startup()
         await one.shutdown(5.0)
-        assert not [line for line in records.lines if "ERROR" in line]
+        (line,) = records.lines
+        assert line.startswith("INFO the application does not support lifespan (")
+        assert reason in line
+        assert line.endswith("): serving without")
+        assert "Traceback" not in line
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no\ndatabase"), SystemExit(1), KeyboardInterrupt()])
+def test_auto_shows_the_traceback_of_a_start_up_that_raised_and_serves_on(error: BaseException) -> None:
+    async def starting(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise error
+
+    async def scenario() -> None:
+        one, records = lifespan(starting)
+        await one.startup()
+        await one.shutdown(5.0)
+        (line,) = records.lines
+        first, *trace = line.splitlines()
+        assert first.startswith("ERROR the application does not support lifespan (raised ")
+        assert type(error).__name__ in first
+        assert first.endswith("during start-up): serving without; with --lifespan on this fails the boot")
+        assert trace[0].startswith("Traceback")
+        assert "in starting" in line
+        assert "asgi/lifespan.py" not in line, "the application's own frames only"
 
     asyncio.run(scenario())
 

@@ -1,11 +1,13 @@
 import contextlib
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from smoothserve.errors import ExitCode, FileError
-from smoothserve.logs.files import MAX_WAITING_BYTES, LogFile
+from smoothserve.logs.files import MAX_WAITING_BYTES, LogFile, check_log_file
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:
@@ -114,3 +116,56 @@ def test_a_full_disk_costs_lines_only() -> None:
     file.write("lost\n")
     assert file.waiting_bytes == 0
     file.close()
+
+
+def test_the_end_waits_for_a_reader_that_goes_on_and_not_for_one_that_is_stuck() -> None:
+    reader, writer = os.pipe()
+    file = LogFile("-", writer)
+    line = "x" * 1023 + "\n"
+    for _ in range(200):
+        file.write(line)
+    began = time.monotonic()
+    file.drain(0.05)
+    assert 0.05 <= time.monotonic() - began < 5
+    assert file.waiting_bytes > 0
+    received: list[bytes] = []
+
+    def read_on() -> None:
+        while sum(map(len, received)) < 200 * 1024:
+            received.append(os.read(reader, 65536))
+
+    thread = threading.Thread(target=read_on)
+    thread.start()
+    file.drain(20.0)
+    thread.join(20)
+    assert file.waiting_bytes == 0
+    assert b"".join(received) == line.encode() * 200
+    os.close(reader)
+    os.close(writer)
+
+
+def test_opening_a_named_pipe_does_not_wait_for_its_reader(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for attempt in (LogFile, check_log_file):
+        with pytest.raises(FileError, match="a pipe that nobody reads: start its reader"):
+            attempt(str(path))
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = LogFile(str(path))
+    file.write("line\n")
+    assert os.read(reader, 100) == b"line\n"
+    file.close()
+    os.close(reader)
+
+
+def test_checking_a_log_file_says_what_opening_would_and_creates_nothing(tmp_path: Path) -> None:
+    check_log_file("-")
+    check_log_file(str(tmp_path / "new.log"))
+    assert not (tmp_path / "new.log").exists()
+    (tmp_path / "old.log").write_text("old\n")
+    check_log_file(str(tmp_path / "old.log"))
+    assert (tmp_path / "old.log").read_text() == "old\n"
+    with pytest.raises(FileError, match="does not exist: create it"):
+        check_log_file(str(tmp_path / "none" / "new.log"))
+    with pytest.raises(FileError, match="Is a directory"):
+        check_log_file(str(tmp_path))

@@ -22,6 +22,9 @@ class ListSink:
     def flush(self) -> None:
         self.flushed += 1
 
+    def drain(self, timeout: float) -> None:
+        self.flushed += 1
+
     def reopen(self) -> None:
         self.reopened += 1
 

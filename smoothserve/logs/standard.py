@@ -1,0 +1,37 @@
+"""The standard streams of a process: whoever started it may have closed them, or nobody may read what they get."""
+
+import contextlib
+import os
+import sys
+import threading
+
+
+def open_standard_streams() -> None:
+    """See that descriptors 0 to 2 are open: else a listener or a message would get one of these numbers."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def flush_standard_streams(timeout: float | None = None) -> bool:
+    """Flush what has been printed. With `timeout`, give up after so many seconds: the reader of a pipe may be stuck.
+
+    Return whether it is done. If it is not, only `os._exit` ends the process: the interpreter would flush once more.
+    """
+    if timeout is None:
+        _flush()
+        return True
+    # A blocked write cannot be called off, only left behind.
+    thread = threading.Thread(target=_flush, name="smoothserve-flush", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return not thread.is_alive()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # None where the descriptor was closed; anything at all where the application has put its own.
+        with contextlib.suppress(Exception):
+            stream.flush()
