@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from smoothserve.errors import FileError
 
+#: sd_notify(3) and sd_listen_fds(3).
+MANAGERS = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"}
+)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$", "`": "`"}
 
 
@@ -15,7 +19,8 @@ def worker_environment(
     base: Mapping[str, str], env_file: str | None, env: Sequence[str], directory: str
 ) -> dict[str, str]:
     """Return the environment of a new worker. Raise `FileError`, one line, for a file that cannot be used."""
-    environ = dict(base)
+    # What a service manager has for the master alone.
+    environ = {name: value for name, value in base.items() if name not in MANAGERS}
     environ["PWD"] = directory
     if env_file is not None:
         environ.update(read_env_file(env_file))

@@ -19,6 +19,7 @@ from smoothserve.errors import ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.lines import Level, Log, parse_level
 from smoothserve.logs.standard import open_standard_streams
+from smoothserve.master.companion import Companion
 from smoothserve.master.desk import Desk
 from smoothserve.master.herald import Herald
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
@@ -27,6 +28,7 @@ from smoothserve.master.report import count
 from smoothserve.master.signals import SIGNALS, SignalInbox
 from smoothserve.master.spawn import Origin, Recipe
 from smoothserve.master.supervisor import Configuration, Supervisor
+from smoothserve.master.systemd import Notifier, find_manager
 from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
@@ -80,7 +82,7 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log=log,
         app=settings.app,
         access_log=settings.access_log,
-        companions=[desk, *([Herald(launch.ready_fd)] if launch.ready_fd >= 0 else [])],
+        companions=_companions(launch, settings, desk),
     )
     try:
         code = supervisor.run()
@@ -92,6 +94,16 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log.flush()
         _execute_again(launch, settings)
     return code
+
+
+def _companions(launch: MasterLaunch, settings: Settings, desk: Desk) -> list[Companion]:
+    companions: list[Companion] = [desk]
+    if launch.ready_fd >= 0:
+        companions.append(Herald(launch.ready_fd))
+    manager = find_manager(os.environ)
+    if manager is not None:
+        companions.append(Notifier(*manager, app=settings.app, restarting=lambda: desk.restarting))
+    return companions
 
 
 def _execute_again(launch: MasterLaunch, settings: Settings) -> NoReturn:

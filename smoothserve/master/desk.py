@@ -42,6 +42,7 @@ class Desk(Companion):
         self._waiters: list[_Waiter] = []
         self.restarting = False
         """Whether the stop in progress is to be followed by a start."""
+        self._submitting = False
         self._verbs: dict[str, Callable[[Session, Line], None]] = {
             "status": self._status,
             "reload": self._reload,
@@ -91,7 +92,7 @@ class Desk(Companion):
 
     def note(self, event: events.Event, actions_: Sequence[actions.Action]) -> None:
         """Tell those who wait for a reload."""
-        if isinstance(event, events.TermReceived | events.IntReceived | events.QuitReceived):
+        if isinstance(event, events.TermReceived | events.IntReceived | events.QuitReceived) and not self._submitting:
             self.restarting = False  # whoever wants it to stop now, wants no more than that
         lines = self.chronicle.note(event, actions_)
         if self._waiters:
@@ -181,8 +182,9 @@ class Desk(Companion):
             session.finish({"kind": RESULT, "result": "refused", "reason": str(error)})
             return
         session.say({"kind": PROGRESS, "state": "stopping"})
+        self.restarting = self._submitting = True
         self._seat.submit(events.TermReceived(self._seat.now()))
-        self.restarting = True
+        self._submitting = False
 
     def _workers(self, session: Session, request: Line) -> None:
         change = request.get("change")

@@ -72,6 +72,11 @@ class Succession:
         """The generation that fulfils what has been asked for last: in progress, or over, or to come."""
         return self.generation + 1 if self._pending else self.generation
 
+    @property
+    def busy(self) -> bool:
+        """Whether a reload is in progress or to come."""
+        return self.reload is not None or self._asked is not None or self._pending
+
     def go_on(self) -> None:
         """Begin the reload that was asked for meanwhile."""
         if self._pending and self.reload is None and self._asked is None:

@@ -12,6 +12,7 @@ from smoothserve.settings.sources import (
     checked,
     find_file,
     flag_origin,
+    read_activation,
     read_environment,
     read_fallback,
     read_file,
@@ -64,6 +65,8 @@ def resolve_settings(
     merged: Source = {}
     for source in reversed(sources):
         merged.update(source)
+    if "bind" not in merged and (passed := read_activation(environ)):
+        merged["bind"] = Given(passed, "environment variable LISTEN_FDS")
     for setting in TABLE:
         if setting.name not in merged and (fallback := read_fallback(setting, environ)) is not None:
             merged[setting.name] = fallback

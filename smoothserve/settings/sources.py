@@ -46,6 +46,18 @@ def checked(setting: Setting, value: Any, origin: str, *, parse: bool) -> Given:
         raise refusal(f"{origin}: {show(shown)} {error}") from None
 
 
+#: The first descriptor that is passed by socket activation (sd_listen_fds(3)).
+_FIRST_PASSED_FD = 3
+
+
+def read_activation(environ: Mapping[str, str]) -> list[str]:
+    """Return the addresses of the sockets that systemd passes to this very process."""
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or len(count) > 4:
+        return []
+    return [f"fd://{_FIRST_PASSED_FD + index}" for index in range(int(count))]
+
+
 def read_flags(flags: Mapping[str, Any]) -> Source:
     """Read flags by the names of their settings: text as typed, or values that are parsed already."""
     known = {setting.name: setting for setting in (*TABLE, *BIND_PARTS)}

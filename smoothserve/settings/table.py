@@ -117,11 +117,11 @@ class Settings:
         ["127.0.0.1:8000"],
         _ADDRESSES,
         LISTENING,
-        f"An address to listen on: {BIND_FORMS}. Repeatable.",
+        f"An address to listen on: {BIND_FORMS}. Repeatable. Without one, the sockets that systemd passes are used.",
         aliases=("-b",),
         reloadable=False,
         fallback=Fallback("PORT", "0.0.0.0:{}"),
-        default_text="127.0.0.1:8000, or 0.0.0.0:$PORT if PORT is set",
+        default_text="the sockets of systemd's socket activation, else 127.0.0.1:8000, or 0.0.0.0:$PORT if PORT is set",
     )
     backlog: int = declare(
         2048,

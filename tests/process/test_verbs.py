@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from tests.process.harness import Server, assert_nothing_dropped, clean_environ
 from tests.process.processes import is_running, kill, session_members, wait_until
 
 
-def verb(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+def verb(
+    *arguments: str, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `smoothserve VERB ...` to its end."""
     command = [sys.executable, "-m", "smoothserve", *arguments]
-    environment = clean_environ(environ)
+    environment = clean_environ(environ or {})
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=90, env=environment)
 
 
@@ -144,7 +146,7 @@ def test_workers_can_be_more_and_fewer(serve: Serve, directory: AppDirectory) ->
 def test_stop_returns_when_the_server_has_ended(serve: Serve, directory: AppDirectory, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     server = serve(directory, "--pid-file", str(pid_file), "--control-socket", str(tmp_path / "control"))
-    result = verb("stop", "--pid-file", str(pid_file), SMOOTHSERVE_CONTROL_SOCKET="")
+    result = verb("stop", "--pid-file", str(pid_file))
     assert result.returncode == VerbCode.NO_SERVER, "its control socket is where it cannot be guessed"
     assert "--control-socket" in result.stderr
     result = verb("stop", "--control-socket", str(tmp_path / "control"))
