@@ -1,0 +1,1 @@
+"""smoothserve beside the servers that it replaces, in turns in one run."""
