@@ -89,7 +89,7 @@ class ASGIApplication:
             "raw_path": raw_path,
             "query_string": request.query_string,
             "root_path": self.root_path,
-            "headers": request.headers,
+            "headers": request.headers.copy(),
             "client": connection.client,
             "server": connection.server,
             "state": self.state.copy(),

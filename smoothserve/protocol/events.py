@@ -9,7 +9,10 @@ from typing import Protocol
 
 
 class Request:
-    """The head of a request. `headers` have lower-case names, in the order of arrival, trailers not among them."""
+    """The head of a request. `headers` have lower-case names, in the order of arrival, trailers not among them.
+
+    Never changed once its codec has made it: equal heads share one (see `Limits.heads`).
+    """
 
     __slots__ = (
         "chunked",
@@ -90,14 +93,19 @@ Event = Request | bytes | EndOfRequest | Malformed
 
 
 class Limits:
-    """Bounds on the head of a request. Beyond them: 414 for the request line, 431 for the rest."""
+    """Bounds on the head of a request. Beyond them: 414 for the request line, 431 for the rest.
 
-    __slots__ = ("fields", "head_bytes", "request_line_bytes")
+    Shared by all connections of a worker, and with it the heads that have been read lately.
+    """
+
+    __slots__ = ("fields", "head_bytes", "heads", "request_line_bytes")
 
     def __init__(self, request_line_bytes: int = 8190, fields: int = 100, head_bytes: int = 65536) -> None:
         self.request_line_bytes = request_line_bytes
         self.fields = fields
         self.head_bytes = head_bytes
+        self.heads: dict[type, dict[bytes, Request]] = {}
+        """Whole heads, as sent, and what each codec has read them as within these bounds: clients repeat themselves."""
 
 
 class Codec(Protocol):

