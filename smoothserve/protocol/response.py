@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import cast
 
 
 class InvalidResponseError(ValueError):
@@ -34,8 +35,12 @@ _MEANINGS = {
 }
 #: All but the tab: no field value has one (RFC 9110 section 5.5).
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
-#: Bound on the header names that are remembered, since an application could make them up.
+#: Bounds on the header names and fields that are remembered, since an application could make them up.
 _MAX_NAMES = 512
+_MAX_FIELDS = 1024
+_MAX_FIELD_BYTES = 128
+
+_BODILESS = frozenset([204, 205, 304])
 
 
 class DefaultHeaders:
@@ -51,6 +56,8 @@ class DefaultHeaders:
         self.names = frozenset([b"date", *(name for name, _ in self._fixed)])
         #: Header names seen in responses, each with what it means.
         self.known: dict[bytes, int] = {}
+        #: Fields that have been sent, by name and value: their lines, validated; of Content-Length the number.
+        self.fields: dict[object, bytes | int] = {}
         self.block = b""
         self.render()
 
@@ -63,6 +70,16 @@ class DefaultHeaders:
         """Return the block without the headers of these names."""
         lines = [(b"date", self._date), *self._fixed]
         return b"".join([b"%b: %b\r\n" % line for line in lines if line[0] not in names])
+
+    def remember(self, name: bytes, value: bytes, meaning: int) -> None:
+        """Remember a field that has been validated as part of a head."""
+        if type(value) is bytes and len(name) + len(value) <= _MAX_FIELD_BYTES:
+            if len(self.fields) >= _MAX_FIELDS:
+                self.fields.clear()
+            if meaning == _PLAIN:
+                self.fields[name, value] = b"%b: %b\r\n" % (name, value)
+            elif meaning == _CONTENT_LENGTH:
+                self.fields[name, value] = int(value)
 
     def learn(self, name: object) -> int:
         """Validate a header name (RFC 9110 section 5.1), remember and return what it means."""
@@ -150,6 +167,31 @@ class Response:
         status_line = STATUS_LINES.get(status) if reason is None else None
         if status_line is None:
             status_line = render_status(status, reason)
+        if type(headers) is not list:
+            headers = list(headers)
+        declared: int | None = None
+        parts = [status_line, defaults.block]
+        known = defaults.fields
+        try:
+            for field in headers:
+                line = known[field]
+                if type(line) is bytes:
+                    parts.append(line)
+                elif declared is None:
+                    declared = cast("int", line)
+                else:
+                    break
+            else:
+                self._frame(status, b"".join(parts), declared, keep_alive=self.keep_alive)
+                return
+        except (KeyError, TypeError):
+            pass  # a field that is new, or no tuple
+        self._start_anew(status, status_line, headers, defaults)
+
+    def _start_anew(
+        self, status: int, status_line: bytes, headers: list[tuple[bytes, bytes]], defaults: DefaultHeaders
+    ) -> None:
+        """Validate and render headers that have not all been sent before."""
         parts = [status_line, defaults.block]
         notable: list[tuple[int, bytes, bytes]] = []
         known = defaults.known
@@ -182,13 +224,17 @@ class Response:
         if len(head) - len(head.translate(None, _CONTROLS)) != ours:
             raise InvalidResponseError("a header value has a line break or another control character in it")
         self._frame(status, head + tail if tail else head, declared, keep_alive=keep_alive)
+        for name, value in headers:
+            meaning = known.get(name, _DEFAULTED)
+            if meaning in (_PLAIN, _CONTENT_LENGTH):
+                defaults.remember(name, value, meaning)
 
     def _frame(self, status: int, head: bytes, declared: int | None, *, keep_alive: bool) -> None:
         """Decide how the end of the body is told (RFC 9110 section 8.6, RFC 9112 section 6)."""
         self.status = status
         self.started = True
         self.keep_alive = keep_alive
-        if status == 204 or status == 304 or status == 205:
+        if status in _BODILESS:
             # 205 may have no content either (RFC 9110 section 15.3.6), and a 204 no Content-Length (8.6).
             self._without_body = True
             if status == 205:
