@@ -114,7 +114,12 @@ class HTTPConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what can be answered."""
-        if self._phase == CLOSING:
+        if self._phase == IDLE and self._exchange is None and not self._discarding:
+            request = self._codec.take_known(data)
+            if request is not None:
+                self._begin(request, complete=True)
+                return
+        elif self._phase == CLOSING:
             self._closing_goes_on()
             return
         self._codec.receive_data(data)
@@ -201,7 +206,7 @@ class HTTPConnection(Connection):
                     self._refuse(event.status, event.reason)
         self._processing = False
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: Request, *, complete: bool = False) -> None:
         service = self._service
         service.requests += 1
         service.unanswered += 1
@@ -211,10 +216,14 @@ class HTTPConnection(Connection):
         self._phase = BUSY if not self._eof else HALF_CLOSED
         self.deadline = inf if not self._eof else service.now + service.timeouts.half_closed
         self._continue_pending = request.expect_continue
-        self._body_done = False
+        self._body_done = complete
         self._exchange = exchange = service.application.exchange(self, request)
         service.calls.add(exchange)
         service.counters[_IN_HAND] = len(service.calls)
+        if complete:
+            exchange.body_ended()
+            exchange.start()
+            return
         # The body that has come with the head is there when the application asks for it.
         events = self._codec.events
         while events:
@@ -245,20 +254,20 @@ class HTTPConnection(Connection):
             self._hold()
             self._release_reading(BY_PIPELINE)
             return
-        codec.next_request()
+        at_boundary = codec.next_request()
         if self._read_holds & BY_PIPELINE:
             self._release_reading(BY_PIPELINE)
-        if not codec.events:
-            if self._eof:
-                self._close()
-                return
+        if codec.events:
+            if not self._processing:
+                self._process()
+        elif self._eof:
+            self._close()
+        elif at_boundary:
             self._phase = IDLE
             self.deadline = service.idle_deadline(self)
-            if not codec.at_boundary:
-                self._phase = HEAD
-                self.deadline = service.now + service.timeouts.head
-        if not self._processing:
-            self._process()
+        else:
+            self._phase = HEAD
+            self.deadline = service.now + service.timeouts.head
 
     def _refuse(self, status: int, reason: str, method: str = "GET") -> None:
         """Answer what is no request that we serve, and close (RFC 9112 section 2.2)."""

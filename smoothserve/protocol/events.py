@@ -119,14 +119,23 @@ class Codec(Protocol):
     events: "deque[Event]"
     """Parsed and not yet taken; the connection takes from the left."""
 
+    def take_known(self, data: bytes) -> Request | None:
+        """Take bytes that are just one request, whole and without a body, which has been read before.
+
+        No events come of it: the request is returned, and complete. None: `receive_data` must be called.
+        """
+
     def receive_data(self, data: bytes) -> None:
         """Parse bytes from the connection."""
 
     def receive_eof(self) -> None:
         """Take note that the client sends no more. In the middle of a request: `Malformed(400)`."""
 
-    def next_request(self) -> None:
-        """Go on to the next request: the one before is answered. May append events (of bytes that were held back)."""
+    def next_request(self) -> bool:
+        """Go on to the next request: the one before is answered. May append events (of bytes that were held back).
+
+        Return `at_boundary`.
+        """
 
     @property
     def at_boundary(self) -> bool:

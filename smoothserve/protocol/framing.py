@@ -65,6 +65,23 @@ class FramedCodec:
         # The state after this request.
         self._after = _HOLDING
 
+    def take_known(self, data: bytes) -> Request | None:
+        """Take bytes that are just one request, whole and without a body, which has been read before."""
+        if self._state != _HEAD or self._held:
+            return None
+        request = self._heads.get(data)
+        if (
+            request is None
+            or request.content_length
+            or request.chunked
+            or not request.keep_alive
+            or request.upgrade is not None
+        ):
+            return None
+        self._empty_lines = 0
+        self._state = self._after = _HOLDING
+        return request
+
     def receive_data(self, data: bytes) -> None:
         """Parse bytes from the connection."""
         state = self._state
@@ -102,15 +119,17 @@ class FramedCodec:
         elif self._state == _HEAD:
             self._state = _CLOSED
 
-    def next_request(self) -> None:
-        """Go on to the next request: the one before is answered, and its end has come."""
-        if self._state != _HOLDING:
-            return
-        self._state = _HEAD
-        if self._start < len(self._held):
-            self._read_head()
-        elif self._eof:
-            self._state = _CLOSED
+    def next_request(self) -> bool:
+        """Go on to the next request: the one before is answered, and its end has come. Return `at_boundary`."""
+        if self._state == _HOLDING:
+            self._state = _HEAD
+            if self._start < len(self._held):
+                self._read_head()
+            elif self._eof:
+                self._state = _CLOSED
+            else:
+                return True
+        return self.at_boundary
 
     @property
     def at_boundary(self) -> bool:

@@ -71,15 +71,16 @@ class DefaultHeaders:
         lines = [(b"date", self._date), *self._fixed]
         return b"".join([b"%b: %b\r\n" % line for line in lines if line[0] not in names])
 
-    def remember(self, name: bytes, value: bytes, meaning: int) -> None:
-        """Remember a field that has been validated as part of a head."""
-        if type(value) is bytes and len(name) + len(value) <= _MAX_FIELD_BYTES:
+    def remember(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remember fields that have been validated as part of a head, but for those that need a thought each time."""
+        for name, value in headers:
+            meaning = self.known.get(name, _DEFAULTED)
+            if len(name) + len(value) > _MAX_FIELD_BYTES or meaning not in (_PLAIN, _CONTENT_LENGTH):
+                continue
             if len(self.fields) >= _MAX_FIELDS:
                 self.fields.clear()
-            if meaning == _PLAIN:
-                self.fields[name, value] = b"%b: %b\r\n" % (name, value)
-            elif meaning == _CONTENT_LENGTH:
-                self.fields[name, value] = int(value)
+            plain = meaning == _PLAIN
+            self.fields[name, value] = b"%b: %b\r\n" % (name, value) if plain else int(value)
 
     def learn(self, name: object) -> int:
         """Validate a header name (RFC 9110 section 5.1), remember and return what it means."""
@@ -224,10 +225,7 @@ class Response:
         if len(head) - len(head.translate(None, _CONTROLS)) != ours:
             raise InvalidResponseError("a header value has a line break or another control character in it")
         self._frame(status, head + tail if tail else head, declared, keep_alive=keep_alive)
-        for name, value in headers:
-            meaning = known.get(name, _DEFAULTED)
-            if meaning in (_PLAIN, _CONTENT_LENGTH):
-                defaults.remember(name, value, meaning)
+        defaults.remember(headers)
 
     def _frame(self, status: int, head: bytes, declared: int | None, *, keep_alive: bool) -> None:
         """Decide how the end of the body is told (RFC 9110 section 8.6, RFC 9112 section 6)."""

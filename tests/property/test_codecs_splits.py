@@ -10,7 +10,9 @@ from smoothserve.protocol.httptools_codec import HttptoolsCodec
 from tests.property.streams import streams
 from tests.unit.protocol.delivery import Delivery, MakeCodec, cut, deliver, single_bytes
 
-TIGHT = Limits(request_line_bytes=24, fields=4, head_bytes=120)
+Bounds = tuple[int, int, int]
+WIDE: Bounds = (8190, 100, 65536)
+TIGHT: Bounds = (24, 4, 120)
 
 _each_codec = pytest.mark.parametrize("make_codec", [HttptoolsCodec, H11Codec])
 _places = st.lists(st.integers(0, 2000), max_size=8)
@@ -18,19 +20,34 @@ _places = st.lists(st.integers(0, 2000), max_size=8)
 
 @_each_codec
 @settings(max_examples=400, deadline=None)
-@given(streams(), _places, st.booleans(), st.booleans(), st.sampled_from([Limits(), TIGHT]))
+@given(streams(), _places, st.booleans(), st.booleans(), st.sampled_from([WIDE, TIGHT]))
 def test_splits(
-    make_codec: MakeCodec, data: bytes, places: list[int], eof: bool, answer_at_once: bool, limits: Limits
+    make_codec: MakeCodec, data: bytes, places: list[int], eof: bool, answer_at_once: bool, bounds: Bounds
 ) -> None:
-    whole = deliver(make_codec(limits), [data], eof=eof)
-    assert deliver(make_codec(limits), cut(data, places), eof=eof, answer_at_once=answer_at_once) == whole
+    whole = deliver(make_codec(Limits(*bounds)), [data], eof=eof)
+    codec = make_codec(Limits(*bounds))
+    assert deliver(codec, cut(data, places), eof=eof, answer_at_once=answer_at_once) == whole
 
 
 @_each_codec
 @settings(max_examples=100, deadline=None)
-@given(streams(), st.sampled_from([Limits(), TIGHT]))
-def test_single_bytes(make_codec: MakeCodec, data: bytes, limits: Limits) -> None:
-    assert deliver(make_codec(limits), single_bytes(data)) == deliver(make_codec(limits), [data])
+@given(streams(), st.sampled_from([WIDE, TIGHT]))
+def test_single_bytes(make_codec: MakeCodec, data: bytes, bounds: Bounds) -> None:
+    assert deliver(make_codec(Limits(*bounds)), single_bytes(data)) == deliver(make_codec(Limits(*bounds)), [data])
+
+
+@_each_codec
+@settings(max_examples=300, deadline=None)
+@given(streams(), streams(), _places, st.booleans(), st.sampled_from([WIDE, TIGHT]))
+def test_what_other_connections_have_sent_does_not_matter(
+    make_codec: MakeCodec, before: bytes, data: bytes, places: list[int], eof: bool, bounds: Bounds
+) -> None:
+    limits = Limits(*bounds)
+    for earlier in (before, data):
+        deliver(make_codec(limits), [earlier])
+    pieces = cut(data, places)
+    again = deliver(make_codec(limits), pieces, eof=eof, take_known=True)
+    assert again == deliver(make_codec(Limits(*bounds)), pieces, eof=eof)
 
 
 @_each_codec

@@ -54,13 +54,21 @@ def fields_of(request: Request) -> tuple[object, ...]:
 class Delivery:
     """A connection's side of a codec: takes events, answers each request at its end."""
 
-    def __init__(self, codec: Codec, *, answer_at_once: bool = True) -> None:
+    def __init__(self, codec: Codec, *, answer_at_once: bool = True, take_known: bool = False) -> None:
         self.codec = codec
+        self.take_known = take_known
         self.answer_at_once = answer_at_once
         self.outcome = Outcome()
         self.unanswered = False
 
     def receive_data(self, data: bytes) -> None:
+        if self.take_known and self.codec.at_boundary:
+            known = self.codec.take_known(data)
+            if known is not None:
+                assert not self.codec.events
+                self.outcome.served.append(Served(fields_of(known), complete=True))
+                self.codec.next_request()
+                return
         self.codec.receive_data(data)
         self.take()
 
@@ -100,9 +108,11 @@ class Delivery:
                 served[-1].body += event
 
 
-def deliver(codec: Codec, pieces: Iterable[bytes], *, eof: bool = False, answer_at_once: bool = True) -> Outcome:
+def deliver(
+    codec: Codec, pieces: Iterable[bytes], *, eof: bool = False, answer_at_once: bool = True, take_known: bool = False
+) -> Outcome:
     """Deliver pieces of a stream one by one, and write down what came of them."""
-    delivery = Delivery(codec, answer_at_once=answer_at_once)
+    delivery = Delivery(codec, answer_at_once=answer_at_once, take_known=take_known)
     for piece in pieces:
         delivery.receive_data(piece)
     if eof:

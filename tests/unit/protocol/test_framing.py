@@ -317,3 +317,25 @@ def test_requests_held_back_are_served_after_the_end(make_codec: MakeCodec, rest
     assert delivery.outcome.refused is None
     delivery.answer()
     assert delivery.outcome == deliver(make_codec(Limits()), [get() + rest], eof=True)
+
+
+def test_heads_that_clients_make_up_are_not_remembered_without_end(make_codec: MakeCodec) -> None:
+    limits = Limits()
+    for number in range(1000):
+        assert deliver(make_codec(limits), [get(b"/%d" % number)]).summary() == [("GET", b"/%d" % number, b"")]
+        deliver(make_codec(limits), [get(b"/", b"X-Long: " + b"x" * 2000 + b"%d" % number)])
+    (heads,) = limits.heads.values()
+    assert len(heads) <= 256
+    assert max(map(len, heads)) <= 1024
+
+
+def test_a_head_that_has_been_read_before_is_one_object(make_codec: MakeCodec) -> None:
+    limits = Limits()
+    requests = []
+    for _ in range(2):
+        codec = make_codec(limits)
+        codec.receive_data(get(b"/same"))
+        requests.append(codec.events.popleft())
+    assert requests[0] is requests[1]
+    assert make_codec(limits).take_known(get(b"/same")) is requests[0]
+    assert make_codec(limits).take_known(get(b"/other")) is None

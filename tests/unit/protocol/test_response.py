@@ -372,3 +372,52 @@ def test_an_upgrade_that_the_application_names_is_named_in_connection() -> None:
     headers = [(b"Connection", b"Upgrade"), (b"Upgrade", b"foo")]
     assert b"Upgrade: foo\r\nconnection: upgrade\r\n" in render([b""], headers, status=426)[1]
     assert b"connection" not in render([b""], [(b"Connection", b"Upgrade")], status=426)[1]
+
+
+# Fields that have been sent before
+
+
+_FIELDS: list[list[object]] = [
+    [(b"content-type", b"text/plain"), (b"content-length", b"2")],
+    [(b"Content-Type", b"text/plain"), (b"X-A", b"1"), (b"X-A", b"2")],
+    [(b"content-length", b"2"), (b"content-length", b"2")],
+    [(b"content-length", b"2"), (b"content-length", b"3")],
+    [(b"connection", b"close"), (b"x", b"y")],
+    [(b"transfer-encoding", b"chunked"), (b"x", b"y")],
+    [(b"date", b"never"), (b"x", b"y")],
+    [[b"content-type", b"text/plain"], (b"x", b"y")],
+    [(b"x", b"a\r\nb: c")],
+    [(b"x", b"y\n")],
+    [(b"x", "y")],
+    [(b"x", b"y", b"z")],
+    [(b"x y", b"z")],
+    [(b"x", b"y" * 500)],
+]
+
+
+@pytest.mark.parametrize("fields", _FIELDS)
+def test_a_field_that_has_been_sent_before_is_sent_or_refused_as_at_first(fields: list[object]) -> None:
+    shared = defaults()
+    seen = [_start_and_end(shared, fields) for _ in range(3)]
+    assert seen[0] == seen[1] == seen[2]
+    for others in _FIELDS:
+        _start_and_end(shared, others)
+    assert _start_and_end(shared, fields) == seen[0]
+
+
+def _start_and_end(shared: DefaultHeaders, fields: list[object]) -> object:
+    response = Response("GET", "1.1", keep_alive=True)
+    try:
+        response.start(200, iter(fields), shared)  # type: ignore[arg-type]
+    except (InvalidResponseError, ValueError) as error:
+        return type(error), str(error)
+    return response.data_to_send(b"ok", more=False), response.keep_alive, response.error
+
+
+def test_fields_that_an_application_makes_up_are_not_remembered_without_end() -> None:
+    shared = defaults()
+    for number in range(5000):
+        response = Response("GET", "1.1", keep_alive=True)
+        response.start(200, [(b"x-request", b"%d" % number)], shared)
+        assert b"x-request: %d\r\n" % number in response.data_to_send(b"", more=False)
+    assert len(shared.fields) <= 1024
