@@ -75,7 +75,9 @@ class DefaultHeaders:
         """Remember fields that have been validated as part of a head, but for those that need a thought each time."""
         for name, value in headers:
             meaning = self.known.get(name, _DEFAULTED)
-            if len(name) + len(value) > _MAX_FIELD_BYTES or meaning not in (_PLAIN, _CONTENT_LENGTH):
+            if type(value) is not bytes or len(name) + len(value) > _MAX_FIELD_BYTES:
+                continue
+            if meaning not in (_PLAIN, _CONTENT_LENGTH):
                 continue
             if len(self.fields) >= _MAX_FIELDS:
                 self.fields.clear()

@@ -391,6 +391,8 @@ _FIELDS: list[list[object]] = [
     [(b"x", "y")],
     [(b"x", b"y", b"z")],
     [(b"x y", b"z")],
+    [(b"x", bytearray(b"y"))],
+    [(b"content-length", bytearray(b"2"))],
     [(b"x", b"y" * 500)],
 ]
 
