@@ -138,8 +138,8 @@ def _options() -> Iterable[click.Parameter]:
 def _option(setting: Setting) -> click.Option:
     text = f"{setting.help} [default: {default_text(setting)}]"
     if isinstance(setting.kind, Switch):
-        pair = "/".join([setting.flag, *setting.off_flags])
-        return click.Option([pair, setting.name], help=text, default=None)
+        pairs = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in setting.flags]
+        return click.Option([*pairs, setting.name], help=text, default=None)
     return click.Option(
         [*setting.flags, setting.name],
         help=text,

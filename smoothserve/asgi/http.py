@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
+from smoothserve.protocol.websocket.exchange import WebSocketLink
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -49,6 +50,7 @@ class ASGIApplication:
         state: dict[str, Any] | None = None,
         spec_version: str = "2.3",
         root_path: str = "",
+        extensions: dict[str, Any] | None = None,
     ) -> None:
         self.app = app
         self.loop = loop
@@ -58,6 +60,7 @@ class ASGIApplication:
         self.spec_version = spec_version
         self.root_path = root_path
         self.raw_root_path = root_path.encode("utf-8")
+        self.extensions = extensions if extensions is not None else {}
         #: From HTTP 2.4 on, `send()` tells the application that the client has gone.
         self.send_raises = tuple(int(part) for part in spec_version.split(".")) >= (2, 4)
         self.tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +69,7 @@ class ASGIApplication:
         """Make the exchange for a request."""
         return ASGIExchange(self, connection, request)
 
-    def scope(self, connection: ExchangeConnection, request: Request) -> dict[str, Any]:
+    def scope(self, connection: ExchangeConnection | WebSocketLink, request: Request) -> dict[str, Any]:
         """Build the connection scope (ASGI HTTP, "HTTP Connection Scope").
 
         As with uvicorn, a configured root path is in front of `path` and `raw_path`.
@@ -93,7 +96,7 @@ class ASGIApplication:
             "client": connection.client,
             "server": connection.server,
             "state": self.state.copy(),
-            "extensions": {},
+            "extensions": self.extensions.copy(),
         }
 
 
@@ -317,7 +320,7 @@ class ASGIExchange:
                 "exception in the application: %s %s",
                 self.request.method,
                 self.request.target.decode("latin-1"),
-                exc_info=_without_our_frame(error),
+                exc_info=without_our_frame(error),
             )
         response = self.response
         if self._answered or self._client_left:
@@ -331,7 +334,7 @@ class ASGIExchange:
         """Whether the call failed through the server's or client's doing: cut at the deadline, or the client left."""
         if isinstance(error, asyncio.CancelledError):
             return self.dropped or self._client_left
-        return self._client_left and _stems_from_disconnect(error)
+        return self._client_left and stems_from_disconnect(error)
 
     def _answer_error(self) -> None:
         """Answer 500 in the application's place; nothing of its answer has been sent."""
@@ -372,20 +375,20 @@ class ASGIExchange:
                 waiter.set_result(None)
 
 
-def _stems_from_disconnect(error: BaseException | None) -> bool:
+def stems_from_disconnect(error: BaseException | None) -> bool:
     """Whether `ClientDisconnectedError` is the error, its cause, or all that an exception group holds."""
     seen = 0
     while error is not None and seen < 20:
         if isinstance(error, ClientDisconnectedError):
             return True
         if isinstance(error, BaseExceptionGroup):
-            return all(_stems_from_disconnect(inner) for inner in error.exceptions)
+            return all(stems_from_disconnect(inner) for inner in error.exceptions)
         error = error.__cause__ or error.__context__
         seen += 1
     return False
 
 
-def _without_our_frame(error: BaseException) -> BaseException:
+def without_our_frame(error: BaseException) -> BaseException:
     """Drop the server's own frame from the traceback: it begins in the application's call."""
     if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
         return error.with_traceback(error.__traceback__.tb_next)

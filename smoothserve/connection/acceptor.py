@@ -175,7 +175,7 @@ class Acceptor:
             self.start()
 
 
-def attach(service: Service, sock: socket.socket, make: Callable[[], HTTPConnection]) -> None:
+def attach(service: Service, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
     """Make a connection of an open socket. Until it is one, the service is not empty, so that no drain misses it."""
     sock.setblocking(False)
     task = service.loop.create_task(_attach(service, sock, make))
@@ -183,7 +183,7 @@ def attach(service: Service, sock: socket.socket, make: Callable[[], HTTPConnect
     task.add_done_callback(service.attached)
 
 
-async def _attach(service: Service, sock: socket.socket, make: Callable[[], HTTPConnection]) -> None:
+async def _attach(service: Service, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
     try:
         await service.loop.connect_accepted_socket(make, sock)
     except OSError as error:

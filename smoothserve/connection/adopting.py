@@ -12,12 +12,15 @@ from typing import Any
 from smoothserve.connection.acceptor import attach
 from smoothserve.connection.http import HTTPConnection, Resumption
 from smoothserve.connection.service import Service
+from smoothserve.connection.websocket import WebSocketConnection
+from smoothserve.connection.websocket_options import WebSocketResumption
 from smoothserve.control.channel import Channel, Packet
 from smoothserve.control.handover import HandoverError, HandoverReceiver, Offered, parse_content
 from smoothserve.control.scoreboard import Counter
 
+AnyResumption = Resumption | WebSocketResumption
 #: The kinds of connections that this version can go on with.
-KINDS: tuple[str, ...] = ("http",)
+KINDS: tuple[str, ...] = ("http", "websocket")
 
 
 class Adopting:
@@ -28,7 +31,7 @@ class Adopting:
         self._channel = channel
         self._receiver = HandoverReceiver()
         #: Sockets whose ACK is not in the kernel yet.
-        self._acknowledged: list[tuple[int, Any, Any, Resumption]] = []
+        self._acknowledged: list[tuple[int, Any, Any, AnyResumption]] = []
         service.adopting.add(channel)
         service.loop.add_reader(channel.fileno(), self._on_readable)
         self._send()
@@ -71,7 +74,8 @@ class Adopting:
             except (HandoverError, OSError) as error:
                 self._receiver.refuse(event.offer, str(error), lasting=True)
                 return
-        if meta.get("kind") not in KINDS:
+        kind = meta.get("kind")
+        if kind not in KINDS or (kind == "websocket" and not self._takes_websockets):
             self._receiver.refuse(event.offer, "a connection of an unknown kind", lasting=True)
             return
         try:
@@ -81,6 +85,11 @@ class Adopting:
             return
         if self._receiver.acknowledge(event.offer):
             self._acknowledged.append((fds.pop(0), client, server, resumption))
+
+    @property
+    def _takes_websockets(self) -> bool:
+        options = self._service.websockets
+        return options is not None and options.handover.mode != "off"
 
     def _send(self) -> None:
         for packet in self._receiver.packets_to_send():
@@ -102,7 +111,7 @@ class Adopting:
             adopt(self._service, fd, client, server, resumption)
 
 
-def adopt(service: Service, fd: int, client: Any, server: Any, resumption: Resumption) -> None:
+def adopt(service: Service, fd: int, client: Any, server: Any, resumption: AnyResumption) -> None:
     """Make a connection of a socket that is ours now."""
     try:
         sock = socket.socket(fileno=fd)
@@ -112,22 +121,34 @@ def adopt(service: Service, fd: int, client: Any, server: Any, resumption: Resum
         return
     service.adopted += 1
     service.counters[Counter.ADOPTED] = service.adopted
-    attach(service, sock, lambda: HTTPConnection(service, client, server, resumption))
+    options = service.websockets
+    if isinstance(resumption, WebSocketResumption):
+        if options is None:  # pragma: no cover - it would not have been acknowledged
+            sock.close()
+            return
+        request = resumption.request
+        attach(service, sock, lambda: WebSocketConnection(service, options, client, server, resumption, request))
+    else:
+        attach(service, sock, lambda: HTTPConnection(service, client, server, resumption))
 
 
-def read_offer(meta: dict[str, Any], leftover: bytes) -> tuple[Any, Any, Resumption]:
+def read_offer(meta: dict[str, Any], leftover: bytes) -> tuple[Any, Any, AnyResumption]:
     """Read what an offer says of a connection: the client's address, the server's, and how it goes on.
 
     Raise `HandoverError` if it cannot be read.
     """
     try:
-        resumption = Resumption(
-            leftover=leftover,
-            requests=int(meta.get("requests", 0)),
-            idle=_seconds(meta, "idle"),
-            head=_seconds(meta, "head"),
+        resumption = (
+            WebSocketResumption.from_meta(meta, leftover)
+            if meta.get("kind") == "websocket"
+            else Resumption(
+                leftover=leftover,
+                requests=int(meta.get("requests", 0)),
+                idle=_seconds(meta, "idle"),
+                head=_seconds(meta, "head"),
+            )
         )
-    except (TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise HandoverError(f"what is said of the connection cannot be read: {error}") from error
     return _address(meta.get("client")), _address(meta.get("server")), resumption
 

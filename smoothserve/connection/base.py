@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from smoothserve.connection.service import Service
 
@@ -103,6 +103,31 @@ class Connection(asyncio.Protocol):
         """Forget the connection: it is another worker's. Never `shutdown()`: that would act on the shared socket."""
         self._gone = True
         self._transport.abort()
+
+    # what each kind of connection does its own way
+
+    def timed_out(self) -> None:
+        """Do what is due at the deadline; called by the sweep."""
+        raise NotImplementedError
+
+    def begin_drain(self) -> None:
+        """The worker drains: be handed over, or end when nothing is in hand. Called again and again meanwhile."""
+        raise NotImplementedError
+
+    def end_drain(self) -> None:
+        """Stay: the worker serves on."""
+
+    def cut(self) -> None:
+        """End the connection now: the drain deadline has passed."""
+        raise NotImplementedError
+
+    def describe(self) -> tuple[dict[str, Any], bytes]:
+        """Return what the next worker must know, and the input that is read and not used."""
+        raise NotImplementedError
+
+    def take_back(self, leftover: bytes) -> None:
+        """Read on: the connection stays here."""
+        raise NotImplementedError
 
     # reading on and off
 

@@ -5,6 +5,7 @@ nor a parser: they are behind `Exchange` and `Codec`. `data_received` to `answer
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, cast
@@ -22,10 +23,13 @@ from smoothserve.connection.base import (
     Connection,
 )
 from smoothserve.connection.service import Service
+from smoothserve.connection.websocket import WebSocketConnection
+from smoothserve.connection.websocket_options import WebSocketOptions
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import END_OF_REQUEST, Malformed, Request
 from smoothserve.protocol.exchange import Exchange
 from smoothserve.protocol.response import Response
+from smoothserve.protocol.websocket.handshake import Refusal, is_websocket, read_handshake
 
 #: Bytes of further requests that are taken in while one is being answered; beyond that reading pauses.
 PIPELINE_BYTES = 65536
@@ -208,6 +212,9 @@ class HTTPConnection(Connection):
 
     def _begin(self, request: Request, *, complete: bool = False) -> None:
         service = self._service
+        if request.upgrade is not None and service.websockets is not None and is_websocket(request):
+            self._upgrade(request, service.websockets)
+            return
         service.requests += 1
         service.unanswered += 1
         service.counters[_UNANSWERED] = service.unanswered
@@ -240,6 +247,28 @@ class HTTPConnection(Connection):
             exchange.data_received(event)
         exchange.start()
 
+    def _upgrade(self, request: Request, options: WebSocketOptions) -> None:
+        """Pass the transport, and what has come behind the head, to a WebSocket."""
+        handshake = read_handshake(request, compression=options.compression)
+        if isinstance(handshake, Refusal):
+            self._refuse(handshake.status, handshake.reason, headers=handshake.headers)
+            return
+        self._phase = CLOSING
+        self._release_reading(self._read_holds)
+        self._codec.events.clear()
+        leftover = self._codec.trailing_data()
+        self._service.connections.discard(self)
+        websocket = WebSocketConnection(self._service, options, self.client, self.server, handshake, request)
+        websocket.scheme = self.scheme
+        transport = self._transport
+        transport.set_protocol(websocket)
+        self._gone = True
+        if leftover:
+            websocket.data_received(leftover)
+        websocket.connection_made(transport)
+        if self._eof:
+            websocket.eof_received()
+
     def _next_request(self) -> None:
         """Go on to the next request: the answer is sent and the request's body is through."""
         self._discarding = False
@@ -269,7 +298,9 @@ class HTTPConnection(Connection):
             self._phase = HEAD
             self.deadline = service.now + service.timeouts.head
 
-    def _refuse(self, status: int, reason: str, method: str = "GET") -> None:
+    def _refuse(
+        self, status: int, reason: str, method: str = "GET", headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         """Answer what is no request that we serve, and close (RFC 9112 section 2.2)."""
         service = self._service
         service.error_log.info("request refused with %d: %s (client %s)", status, reason, self.client)
@@ -283,7 +314,7 @@ class HTTPConnection(Connection):
             method = exchange.request.method
         if not started:
             response = Response(method, "1.1", keep_alive=False)
-            response.start(status, _ERROR_HEADERS, service.defaults)
+            response.start(status, [*_ERROR_HEADERS, *headers], service.defaults)
             self.write(response.data_to_send(reason.encode("utf-8", "replace") + b"\n", more=False))
         self._close_lingering()
 

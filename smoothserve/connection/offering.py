@@ -104,6 +104,7 @@ class Offering:
         self.links: list[Link] = []
         self._turn = 0
         self._held: set[Offerable] = set()
+        self._expected: set[Offerable] = set()
         self._unwanted: set[Offerable] = set()
         self._collecting: list[Candidate] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -118,7 +119,12 @@ class Offering:
     @property
     def settled(self) -> bool:
         """Whether nothing is held or offered."""
-        return not self._collecting and not self._held and not any(link.offers for link in self.links)
+        return (
+            not self._collecting
+            and not self._held
+            and not self._expected
+            and not any(link.offers for link in self.links)
+        )
 
     def add_link(self, channel: Channel, receiver: int) -> None:
         """Hand over on this channel, too, to the worker of that number."""
@@ -139,8 +145,13 @@ class Offering:
 
     def hold(self, connection: Offerable) -> None:
         """Take a connection that is idle and no longer read from; it is offered when it is flushed."""
+        self._expected.discard(connection)
         self._held.add(connection)
         self._schedule()
+
+    def expect(self, connection: Offerable) -> None:
+        """Wait for a connection that is about to be held, until it is dropped at the latest."""
+        self._expected.add(connection)
 
     def collect(self, connections: Iterable["Candidate"]) -> None:
         """Hold every connection that is idle, a batch each loop turn."""
@@ -159,6 +170,7 @@ class Offering:
     def drop(self, connection: Offerable) -> None:
         """Forget a connection that has ended."""
         self._held.discard(connection)
+        self._expected.discard(connection)
         self._unwanted.discard(connection)
         self._check_settled()
 

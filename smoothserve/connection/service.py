@@ -14,19 +14,23 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from smoothserve.connection.balance import Balance
+from smoothserve.connection.drain import Drain
 from smoothserve.connection.offering import Offering
 from smoothserve.control.channel import Channel
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import Codec, Request
-from smoothserve.protocol.exchange import Application, Exchange
+from smoothserve.protocol.exchange import Application
 from smoothserve.protocol.response import DefaultHeaders, Response
 
 if TYPE_CHECKING:
-    from smoothserve.connection.http import HTTPConnection
+    from smoothserve.connection.base import Connection
+    from smoothserve.connection.websocket_options import WebSocketOptions
 
 SWEEP_INTERVAL = 0.5
 #: Of the request rate, how much of the last sweep's goes into the average: that of the last 5 s or so.
 _RATE_WEIGHT = 0.15
+#: Multiples of it, modulo 1, are spread evenly, however many.
+GOLDEN_RATIO = 0.6180339887498949
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,16 @@ class Timeouts:
     """For a lingering close in all."""
     flush: float = 60.0
     """For a closing connection whose client takes nothing of what is still to be sent."""
+
+
+class Call(Protocol):
+    """An application call that has not returned."""
+
+    dropped: bool
+    """Set when the server itself cuts the call (drain deadline)."""
+
+    def cancel(self) -> None:
+        """Cut the call."""
 
 
 class AccessLog(Protocol):
@@ -69,6 +83,8 @@ class Service:
         timeouts: Timeouts | None = None,
         access_log: AccessLog | None = None,
         scheme: str = "http",
+        websockets: "WebSocketOptions | None" = None,
+        drain: Drain | None = None,
     ) -> None:
         self.loop = loop
         self.application = application
@@ -79,14 +95,22 @@ class Service:
         self.timeouts = timeouts or Timeouts()
         self.access_log = access_log
         self.scheme = scheme
+        self.websockets = websockets
+        """None: a request for a WebSocket is served as one of HTTP."""
+        self.websockets_open = 0
+        self.websockets_carried = 0
+        self.drain = drain or Drain()
         self.now = loop.time()
-        self.connections: set[HTTPConnection] = set()
-        self.calls: set[Exchange] = set()
+        self.connections: set[Connection] = set()
+        self.calls: set[Call] = set()
         """Application calls that have not returned: what is in hand."""
         self.unanswered = 0
         self.requests = 0
         self.dropped = 0
         self.draining = False
+        self.stopping = False
+        """The server stops: nobody goes on with what is open."""
+        self._spread = 0
         self.attaching: dict[asyncio.Task[None], socket.socket] = {}
         """Tasks that make connections of open sockets."""
         self._rate = 0.0
@@ -104,17 +128,17 @@ class Service:
         self._linger = 0.0
         self._on_empty: Callable[[], None] | None = None
 
-    def idle_deadline(self, connection: "HTTPConnection") -> float:
+    def idle_deadline(self, connection: "Connection") -> float:
         """Return until when a connection that becomes idle now may bring its next request."""
         # Without keep-alive only a connection's first request is waited for.
         deadline = self.now + (self.timeouts.keep_alive or self.timeouts.head)
         return min(deadline, self.linger_limit(connection)) if self.draining else deadline
 
-    def linger_limit(self, connection: "HTTPConnection") -> float:
+    def linger_limit(self, connection: "Connection") -> float:
         """Return until when a draining worker keeps an idle connection: without limit if it may be handed over."""
         return inf if self.keeps(connection) else self.linger_until
 
-    def keeps(self, connection: "HTTPConnection") -> bool:
+    def keeps(self, connection: "Connection") -> bool:
         """Whether a connection is kept open while draining: a receiver will take it, this one or another to come."""
         return self.offering is not None and self.offering.may_take(connection)
 
@@ -164,6 +188,16 @@ class Service:
             for connection in list(self.connections):
                 connection.begin_drain()
 
+    def note_carried(self) -> None:
+        """Count a WebSocket that another worker goes on with."""
+        self.websockets_carried += 1
+        self.counters[Counter.WEBSOCKETS_CARRIED] = self.websockets_carried
+
+    def next_in_spread(self) -> float:
+        """Return a number from 0 to 1: any number of them in a row are spread evenly."""
+        self._spread += 1
+        return self._spread * GOLDEN_RATIO % 1.0
+
     def _note_handed_over(self) -> None:
         self.handed_over += 1
         self.counters[Counter.HANDED_OVER] = self.handed_over
@@ -173,9 +207,12 @@ class Service:
         self.draining = False
         self.linger_until = inf
         self._on_empty = None
+        self.drain.end()
         if self.offering is not None:
             self.offering.close()
             self.offering = None
+        for connection in list(self.connections):
+            connection.end_drain()
 
     def sweep(self) -> None:
         """Fire the time-outs that are due, publish the counters; called every `SWEEP_INTERVAL`."""

@@ -153,3 +153,16 @@ def check_root_path(text: str) -> str:
     if re.search(r"[\s?#%\x00-\x20\x7f]", path):
         raise NotAllowedError("is not a path: no space, ?, # or % belongs there, write it decoded")
     return path
+
+
+def check_websocket_handover(text: str) -> str:
+    """Check `off`, `attached`, `reenter` or `reenter:PATH-GLOB`; return it with the word in lower case."""
+    word, colon, path_glob = text.strip().partition(":")
+    word = word.lower()
+    if word not in ("off", "attached", "reenter"):
+        raise NotAllowedError("is none of off, attached, reenter, reenter:PATH-GLOB")
+    if colon and word != "reenter":
+        raise NotAllowedError(f"has paths, which only reenter takes: write {word}, or reenter:{path_glob}")
+    if colon and not path_glob.startswith(("/", "*")):
+        raise NotAllowedError("has a path that does not begin with a slash: write reenter:/chat/*, for example")
+    return word + colon + path_glob

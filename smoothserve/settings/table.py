@@ -18,6 +18,7 @@ from smoothserve.settings.checks import (
     check_host,
     check_path,
     check_root_path,
+    check_websocket_handover,
 )
 from smoothserve.settings.kinds import Choice, Seconds, Several, Switch, Text, Whole
 from smoothserve.settings.setting import METADATA_KEY, Fallback, Setting, declare
@@ -27,9 +28,10 @@ LISTENING = "Listening"
 PROCESSES = "Processes"
 RELOAD = "Reload and stop"
 HTTP = "HTTP"
+WEBSOCKET = "WebSocket"
 LIMITS = "Limits of a request's head"
 LOGS = "Logs"
-GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, LIMITS, LOGS)
+GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, WEBSOCKET, LIMITS, LOGS)
 
 _APP = Text("MODULE:ATTR", "MODULE:ATTR, such as myapp:app or pkg.module:factory.app", check_app)
 _DIRECTORY = Text("DIR", "a directory", check_path)
@@ -254,6 +256,81 @@ class Settings:
         _HEADERS,
         HTTP,
         'Add a header to every response, "Name: value". Repeatable.',
+    )
+
+    websocket: str = declare(
+        "auto",
+        Choice(("auto", "fast", "wsproto", "none")),
+        WEBSOCKET,
+        "How WebSocket is spoken; auto takes fast, which needs no library; "
+        "with none a request for one is served as one of HTTP.",
+        aliases=("--ws",),
+    )
+    websocket_max_message_bytes: int = declare(
+        16 * 1024 * 1024,
+        Whole(1, 2**31 - 1),
+        WEBSOCKET,
+        "A larger message, inflated, ends its WebSocket with 1009.",
+        aliases=("--ws-max-size",),
+    )
+    websocket_max_queue: int = declare(
+        32,
+        Whole(1, 100_000),
+        WEBSOCKET,
+        "Messages that may wait for the application; beyond them the client is not read from.",
+        aliases=("--ws-max-queue",),
+    )
+    websocket_ping_interval: float = declare(
+        20.0,
+        Seconds(),
+        WEBSOCKET,
+        "How often an open WebSocket is pinged; 0: never.",
+        aliases=("--ws-ping-interval",),
+    )
+    websocket_ping_timeout: float = declare(
+        20.0,
+        Seconds(),
+        WEBSOCKET,
+        "How long a pong may take before the WebSocket is given up; 0: for ever.",
+        aliases=("--ws-ping-timeout",),
+    )
+    websocket_compression: bool = declare(
+        True,
+        Switch(),
+        WEBSOCKET,
+        "Compress messages where the client offers permessage-deflate.",
+        aliases=("--ws-per-message-deflate",),
+    )
+    websocket_drain_timeout: float = declare(
+        30.0,
+        Seconds(),
+        WEBSOCKET,
+        "How long a replaced worker keeps WebSockets that cannot be handed over; then they are closed with 1012.",
+    )
+    websocket_close_spread: float = declare(
+        10.0,
+        Seconds(),
+        WEBSOCKET,
+        "Over how long those closes are spread, so that the clients do not all return at once.",
+    )
+    websocket_handover: str = declare(
+        "attached",
+        Text("MODE", "off, attached, reenter or reenter:PATH-GLOB", check_websocket_handover),
+        WEBSOCKET,
+        "Which WebSockets go on in the new worker: those whose application opts in (attached), "
+        "all (reenter), those of some paths (reenter:/chat/*), none (off).",
+    )
+    websocket_handover_quiet: float = declare(
+        0.05,
+        Seconds(0.0, 1.0),
+        WEBSOCKET,
+        "For how long no message must have gone either way before a WebSocket is handed over; after 1 s it is anyway.",
+    )
+    websocket_handover_timeout: float = declare(
+        5.0,
+        Seconds(above_minimum=True),
+        WEBSOCKET,
+        "How long a call may take to return after its disconnect before its WebSocket is handed over.",
     )
 
     max_request_line_bytes: int = declare(

@@ -20,9 +20,12 @@ from typing import Any, NoReturn, cast
 from smoothserve import __version__
 from smoothserve.asgi.http import ASGIApplication
 from smoothserve.asgi.lifespan import Lifespan
+from smoothserve.asgi.websocket import ASGIWebSockets
 from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.balance import Balance
+from smoothserve.connection.drain import Drain
 from smoothserve.connection.service import Service, Timeouts
+from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
 from smoothserve.control.channel import Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
@@ -34,6 +37,7 @@ from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Codec, Limits
 from smoothserve.protocol.exchange import Application
 from smoothserve.protocol.response import DefaultHeaders
+from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
 from smoothserve.worker.forks import ForkGuard
 from smoothserve.worker.host import leave, own_descriptors, release_signals, retake_signals, set_title, take_signals
@@ -121,6 +125,7 @@ def _assemble(
         server=b"smoothserve" if settings.server_header else None,
         extra=[_header(line) for line in settings.header],
     )
+    drain = Drain()
     application: Application
     lifecycle: Lifecycle
     acceptor: Acceptor
@@ -138,9 +143,9 @@ def _assemble(
         logs.flush()
 
     if interface == "wsgi":
-        application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, follow_saturation)
+        application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, drain, follow_saturation)
     else:
-        application, lifecycle = _asgi(app, settings, loop, defaults, error_log)
+        application, lifecycle = _asgi(app, settings, loop, defaults, error_log, drain)
     scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows)
     limits = Limits(settings.max_request_line_bytes, settings.max_header_fields, settings.max_head_bytes)
     service = Service(
@@ -152,6 +157,8 @@ def _assemble(
         error_log=error_log,
         timeouts=Timeouts(keep_alive=settings.keep_alive_timeout, head=settings.head_timeout),
         access_log=logs.access,
+        websockets=_websockets(settings, application),
+        drain=drain,
     )
     service.balance = Balance(scoreboard, launch.scoreboard_row)
     acceptor = Acceptor(service, [socket.socket(fileno=one["fd"]) for one in launch.listeners], service.balance)
@@ -180,6 +187,7 @@ def _asgi(
     loop: asyncio.AbstractEventLoop,
     defaults: DefaultHeaders,
     error_log: logging.Logger,
+    drain: Drain,
 ) -> tuple[ASGIApplication, Lifespan]:
     lifespan = Lifespan(app, cast("Any", settings.lifespan), error_log)
     application = ASGIApplication(
@@ -190,8 +198,36 @@ def _asgi(
         state=lifespan.state,
         spec_version=settings.asgi_spec_version,
         root_path=settings.root_path,
+        extensions={"smoothserve.drain": drain.extension},
     )
     return application, lifespan
+
+
+def _websockets(settings: Settings, application: Application) -> WebSocketOptions | None:
+    """Return how WebSockets are served; None for not at all."""
+    try:
+        make_codec = websocket_codec_factory(settings.websocket)
+    except ImportError as error:
+        raise BootError(
+            f"--websocket {settings.websocket}: {error.name} is not installed for this interpreter: pip install it"
+        ) from None
+    if make_codec is None or not isinstance(application, ASGIApplication):
+        return None
+    return WebSocketOptions(
+        make_codec=make_codec,
+        application=ASGIWebSockets(application, max_queue=settings.websocket_max_queue),
+        max_message_bytes=settings.websocket_max_message_bytes,
+        compression=settings.websocket_compression,
+        ping_interval=settings.websocket_ping_interval,
+        ping_timeout=settings.websocket_ping_timeout,
+        drain_timeout=settings.websocket_drain_timeout,
+        close_spread=settings.websocket_close_spread,
+        handover=HandoverPolicy.parse(
+            settings.websocket_handover,
+            quiet=settings.websocket_handover_quiet,
+            timeout=settings.websocket_handover_timeout,
+        ),
+    )
 
 
 def _wsgi(
@@ -200,6 +236,7 @@ def _wsgi(
     loop: asyncio.AbstractEventLoop,
     defaults: DefaultHeaders,
     error_log: logging.Logger,
+    drain: Drain,
     on_saturation: Callable[[], None],
 ) -> WSGIApplication:
     return WSGIApplication(
@@ -211,6 +248,7 @@ def _wsgi(
         multiprocess=settings.workers > 1,
         error_log=error_log,
         on_saturation=on_saturation,
+        extensions={"smoothserve.drain": drain.blocking_extension},
     )
 
 

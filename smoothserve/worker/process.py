@@ -273,8 +273,9 @@ class Worker:
     def _drain(self, message: Drain) -> None:
         """Begin to drain; said again, it only brings deadlines down (or makes the drain a final one)."""
         service = self._service
+        service.drain.begin(message.timeout)
         if message.final and not self._final:
-            self._final = True
+            self._final = service.stopping = True
             self._acceptor.accept_the_rest_and_close()
             service.stop_handing_over()
         elif not service.draining:

@@ -36,6 +36,7 @@ class WSGIApplication:
         on_saturation: Callable[[], Any] | None = None,
         spool_bytes: int = SPOOL_BYTES,
         disk_bytes: int = DISK_BYTES,
+        extensions: dict[str, Any] | None = None,
     ) -> None:
         self.app = app
         self.loop = loop
@@ -50,6 +51,7 @@ class WSGIApplication:
             multithread=threads > 1,
             multiprocess=multiprocess,
             root_path=root_path,
+            extensions=extensions,
         )
 
     def exchange(self, connection: ExchangeConnection, request: Request) -> WSGIExchange:

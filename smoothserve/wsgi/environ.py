@@ -4,6 +4,7 @@ Decides the names and text of all variables but `wsgi.input`. What differs from 
 of a template. Runs per request: this is the hot path.
 """
 
+from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import ErrorStream, FileWrapper, WSGIEnvironment
 
@@ -39,6 +40,7 @@ class EnvironBuilder:
         multithread: bool,
         multiprocess: bool,
         root_path: str = "",
+        extensions: dict[str, Any] | None = None,
     ) -> None:
         # "Bytes as latin-1" is how all text of a request looks in an environ.
         self._script_name = root_path.rstrip("/").encode("utf-8").decode("latin-1")
@@ -53,6 +55,7 @@ class EnvironBuilder:
             "wsgi.file_wrapper": file_wrapper,
             "wsgi.input_terminated": True,
             "SCRIPT_NAME": self._script_name,
+            **(extensions or {}),
         }
         self._templates: dict[tuple[str, tuple[str, int | None] | None], WSGIEnvironment] = {}
         self._names: dict[bytes, str | None] = dict(_VARIABLES)

@@ -9,13 +9,16 @@ from functools import partial
 from typing import Any
 
 from smoothserve.asgi.http import ASGIApplication
+from smoothserve.asgi.websocket import ASGIWebSockets
 from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.service import Service, Timeouts
+from smoothserve.connection.websocket_options import WebSocketOptions
 from smoothserve.control.scoreboard import ROW_WORDS
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Limits
 from smoothserve.protocol.exchange import Application
 from smoothserve.protocol.response import DefaultHeaders
+from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 
 TIMEOUT = 5.0
 
@@ -116,6 +119,9 @@ async def serving(
     http: str = "auto",
     timeouts: Timeouts | None = None,
     spec_version: str = "2.3",
+    websocket: str = "fast",
+    websocket_options: dict[str, Any] | None = None,
+    max_queue: int = 32,
     make_application: Callable[[asyncio.AbstractEventLoop, DefaultHeaders, logging.Logger], Application] | None = None,
     **options: Any,
 ) -> AsyncIterator[Server]:
@@ -132,6 +138,14 @@ async def serving(
             app, loop=loop, defaults=defaults, error_log=error_log, spec_version=spec_version, **options
         )
     )
+    websockets = None
+    make_websocket_codec = websocket_codec_factory(websocket)
+    if make_websocket_codec is not None and isinstance(application, ASGIApplication):
+        websockets = WebSocketOptions(
+            make_codec=make_websocket_codec,
+            application=ASGIWebSockets(application, max_queue=max_queue),
+            **(websocket_options or {}),
+        )
     service = Service(
         loop=loop,
         application=application,
@@ -140,6 +154,7 @@ async def serving(
         counters=memoryview(bytearray(ROW_WORDS * 8)).cast("q"),
         error_log=error_log,
         timeouts=timeouts,
+        websockets=websockets,
     )
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
