@@ -10,12 +10,13 @@ from conformance.http1.cases import CASES
 from conformance.http1.judge import Verdict
 from conformance.http1.model import Level
 from conformance.http1.runner import Runner
+from conformance.target import parse_target
 
 
 def main() -> int:
     """Run, print the table, return the exit code: 1 if a MUST case fails (with --strict: any), 2 for a bad call."""
     parser = argparse.ArgumentParser(prog="python -m conformance.http1", description=__doc__)
-    parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("target", metavar="HOST:PORT", type=parse_target)
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this in it")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds of silence (default: 5)")
     parser.add_argument("--concurrency", type=int, default=32, help="connections at a time (default: 32)")
@@ -23,14 +24,11 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="show the cases that pass, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts there")
     arguments = parser.parse_args()
-    host, colon, port = arguments.address.rpartition(":")
-    if not colon or not port.isdecimal():
-        parser.error(f"{arguments.address} is not HOST:PORT")
     cases = [case for case in CASES if arguments.only in case.name]
     if not cases:
         parser.error(f"no case has {arguments.only!r} in its name")
     began = time.monotonic()
-    verdicts = Runner(host.strip("[]"), int(port), arguments.timeout, arguments.concurrency).run(cases)
+    verdicts = Runner(arguments.target.host, arguments.target.port, arguments.timeout, arguments.concurrency).run(cases)
     print(render_table(verdicts, everything=arguments.all))
     print(f"{len(cases)} cases in {time.monotonic() - began:.1f} s")
     if arguments.json:

@@ -1,4 +1,4 @@
-"""A server of ours for a whole module: the suites need one worker each, started once."""
+"""Servers of ours for the suites, which need one worker each."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 StartServer = Callable[..., Server]
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Start servers of an application in this repository; each is stopped at the end of the module."""
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartServer]:
+    """Start servers of an application in this repository; each is stopped at the end of the test."""
     with contextlib.ExitStack() as stack:
 
         def start_one(app: str, *options: str, environ: dict[str, str] | None = None) -> Server:
             # Many cases are answered with 500, and the log says why.
-            server = Server(ROOT, *options, app=app, logs=tmp_path_factory.mktemp("logs"), environ=environ)
+            server = Server(ROOT, *options, app=app, logs=tmp_path, environ=environ)
             server.tracebacks_expected = True
             return stack.enter_context(server).wait_ready()
 
