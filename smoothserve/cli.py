@@ -62,7 +62,6 @@ FOREIGN_FLAGS = {
         "--forwarded-allow-ips",
     ): "headers of proxies are not read in this version",
     ("--log-config", "--log-config-dict", "--access-logformat"): "the format of the logs is fixed in this version",
-    ("--limit-concurrency", "--worker-connections"): "leave it out: connections are not bounded in this version",
     ("-u", "--user", "-g", "--group", "-m", "--umask"): "start it as the user that it is to run as",
     ("--pythonpath",): "name the application's directory with --app-dir",
     ("--worker-tmp-dir", "--max-interp-workers"): "leave it out: there is nothing like it",

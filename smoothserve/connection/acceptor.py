@@ -32,12 +32,20 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Acceptor:
     """Accepts on the worker's listeners while it is started and not paused."""
 
-    def __init__(self, service: Service, listeners: list[socket.socket], balance: Balance | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        listeners: list[socket.socket],
+        balance: Balance | None = None,
+        max_connections: int = 0,
+    ) -> None:
         self._service = service
         self._listeners = listeners
         self._balance = balance
+        self._max_connections = max_connections
         self._started = False
         self._paused = False
+        self._full = False
         self._has_accepted = False
         self._returns: asyncio.TimerHandle | None = None
         self._patience = PATIENCE
@@ -88,7 +96,7 @@ class Acceptor:
     @property
     def accepting(self) -> bool:
         """Whether connections are accepted now."""
-        return self._started and not self._paused and self._returns is None
+        return self._started and not (self._paused or self._full) and self._returns is None
 
     def _watch(self) -> None:
         if self.accepting:
@@ -107,15 +115,34 @@ class Acceptor:
         if self._patience == 0:
             # We have left it to the siblings long enough, and they have not come.
             self._patience = PATIENCE
-            self._accept_one(listener)
+            if not self._stop_at_limit():
+                self._accept_one(listener)
             return
         for _ in range(ACCEPTS_PER_WAKE_UP):
-            if self._leave_to_siblings():
+            if self._stop_at_limit() or self._leave_to_siblings():
                 return
             # Accepting one may have saturated the application, and so paused the acceptor.
             if not self.accepting or not self._accept_one(listener):
                 return
             self._patience = PATIENCE
+
+    def _stop_at_limit(self) -> bool:
+        """Stop while there are as many connections as there may be; further ones wait in the listener's queue."""
+        service = self._service
+        if not self._max_connections or len(service.connections) + len(service.attaching) < self._max_connections:
+            return False
+        self._unwatch()
+        self._full = True
+        service.counters[Counter.ACCEPTING] = 0
+        service.on_room = self._note_room
+        return True
+
+    def _note_room(self) -> None:
+        """Go on: a connection has ended."""
+        self._service.on_room = None
+        self._full = False
+        self._service.counters[Counter.ACCEPTING] = int(self._started and not self._paused)
+        self._watch()
 
     def _leave_to_siblings(self) -> bool:
         """Step back for a moment if a sibling should rather have the next connection."""

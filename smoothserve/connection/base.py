@@ -12,6 +12,7 @@ import struct
 from math import inf
 from typing import Any, cast
 
+from smoothserve.connection.progress import Progress, bytes_in_kernel
 from smoothserve.connection.service import Service
 
 # What a connection waits for, and so what its deadline is for. Plain numbers: they are compared for every read.
@@ -46,9 +47,9 @@ class Connection(asyncio.Protocol):
         "_gone",
         "_phase",
         "_read_holds",
+        "_sending",
         "_service",
         "_transport",
-        "_unflushed",
         "client",
         "deadline",
         "scheme",
@@ -68,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._gone = False
         self._read_holds = 0
-        self._unflushed = 0
+        self._sending: Progress | None = None
         self._close_by = inf
 
     @property
@@ -98,6 +99,27 @@ class Connection(asyncio.Protocol):
         """Send bytes; dropped silently once the client has gone."""
         if not self._gone:
             self._transport.write(data)
+
+    def watch_sending(self) -> None:
+        """Watch from now on whether the client takes what was sent to it."""
+        self._sending = Progress(self._unsent(), self._service.now)
+
+    def _unsent(self) -> int:
+        return self._transport.get_write_buffer_size() + bytes_in_kernel(self.fileno())
+
+    def _takes_nothing(self) -> bool:
+        """Whether the client has taken nothing for too long of what waits for it. For the sweep.
+
+        What the system holds counts only when the answer is complete: before that, more may be sent any time.
+        """
+        if self._gone or not (self._unsent() if self._phase == IDLE else self._transport.get_write_buffer_size()):
+            self._sending = None
+            return False
+        if self._sending is None:
+            self.watch_sending()
+            return False
+        service = self._service
+        return self._sending.unchanged(self._unsent(), service.now) >= service.timeouts.write
 
     def let_go(self) -> None:
         """Forget the connection: it is another worker's. Never `shutdown()`: that would act on the shared socket."""
@@ -147,13 +169,17 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """Close when everything is sent."""
         self._phase = CLOSING
-        self.deadline = self._service.now + self._service.timeouts.flush
+        self.deadline = self._service.watch_at
         if not self._gone:
             self._transport.close()
 
     def _cut_off(self) -> None:
-        """End the connection with a reset: the client must see that its answer is not whole."""
+        """End the connection with a reset: the client must see that its answer is not whole.
+
+        The system, too, drops what it still holds for the client.
+        """
         self._phase = CLOSING
+        self.deadline = inf
         if not self._gone:
             with contextlib.suppress(OSError):
                 sock = self._transport.get_extra_info("socket")
@@ -182,9 +208,9 @@ class Connection(asyncio.Protocol):
 
     def _closing_timed_out(self) -> None:
         """Give the client up, unless it still takes what was sent."""
-        unflushed = self._transport.get_write_buffer_size()
-        if unflushed and unflushed != self._unflushed:
-            self._unflushed = unflushed
-            self.deadline = self._service.now + self._service.timeouts.flush
-        else:
+        if self._gone or self.flushed:
             self._transport.abort()
+        elif self._takes_nothing():
+            self._cut_off()
+        else:
+            self.deadline = self._service.watch_at

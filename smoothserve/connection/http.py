@@ -20,13 +20,13 @@ from smoothserve.connection.base import (
     HEAD,
     HELD,
     IDLE,
-    Connection,
 )
+from smoothserve.connection.deadlines import Watched
 from smoothserve.connection.service import Service
 from smoothserve.connection.websocket import WebSocketConnection
 from smoothserve.connection.websocket_options import WebSocketOptions
 from smoothserve.control.scoreboard import Counter
-from smoothserve.protocol.events import END_OF_REQUEST, Malformed, Request
+from smoothserve.protocol.events import END_OF_REQUEST, Event, Malformed, Request
 from smoothserve.protocol.exchange import Exchange
 from smoothserve.protocol.response import Response
 from smoothserve.protocol.websocket.handshake import Refusal, is_websocket, read_handshake
@@ -54,17 +54,13 @@ class Resumption:
     """Seconds left to complete the head that has begun."""
 
 
-class HTTPConnection(Connection):
+class HTTPConnection(Watched):
     """One connection; implements `ExchangeConnection` for the exchange it carries."""
 
     __slots__ = (
         "_ahead",
-        "_body_done",
         "_codec",
         "_codec_waits",
-        "_continue_pending",
-        "_discarding",
-        "_exchange",
         "_held_from",
         "_processing",
         "_resumption",
@@ -83,10 +79,6 @@ class HTTPConnection(Connection):
         self._codec = service.make_codec()
         self.requests = 0 if resumption is None else resumption.requests
         self._resumption = resumption
-        self._exchange: Exchange | None = None
-        self._body_done = False
-        self._discarding = False
-        self._continue_pending = False
         self._codec_waits = False
         self._held_from = (IDLE, inf)
         self._processing = False
@@ -133,7 +125,7 @@ class HTTPConnection(Connection):
                 self._hold_reading(BY_PIPELINE)
             return
         self._process()
-        if self._exchange is None and self._phase == IDLE and not self._codec.at_boundary:
+        if self._exchange is None and self._phase == IDLE and not (self._codec.at_boundary or self._discarding):
             self._phase = HEAD
             self.deadline = self._service.now + self._service.timeouts.head
 
@@ -164,6 +156,7 @@ class HTTPConnection(Connection):
             service.offering.drop(self)
         self._leave_exchange()
         service.check_empty()
+        service.note_room()
 
     def pause_writing(self) -> None:
         """Let exchanges wait: the transport holds enough."""
@@ -189,13 +182,10 @@ class HTTPConnection(Connection):
                 event = events.popleft()
                 if type(event) is Request:
                     self._begin(event)
-                elif type(event) is Malformed and self._discarding:
-                    self._close_lingering()  # in the body of a request that has its answer
+                elif self._discarding:
+                    self._discard(event)
                 elif type(event) is Malformed:
                     self._refuse(event.status, event.reason, event.method)
-                elif event is END_OF_REQUEST and self._discarding:
-                    self._next_request()
-                # else: a part of a body that the application did not want
             elif self._body_done:
                 break
             else:
@@ -205,10 +195,20 @@ class HTTPConnection(Connection):
                     exchange.body_ended()
                 elif type(event) is bytes:
                     self._continue_pending = False
+                    self._body_bytes += len(event)
                     exchange.data_received(event)
                 elif type(event) is Malformed:
                     self._refuse(event.status, event.reason)
         self._processing = False
+
+    def _discard(self, event: Event) -> None:
+        """Take a part of the body of a request that has its answer."""
+        if event is END_OF_REQUEST:
+            self._next_request()
+        elif type(event) is bytes:
+            self._body_bytes += len(event)
+        else:
+            self._close_lingering()
 
     def _begin(self, request: Request, *, complete: bool = False) -> None:
         service = self._service
@@ -221,7 +221,7 @@ class HTTPConnection(Connection):
         if service.access_log is not None:
             self._started = service.loop.time()
         self._phase = BUSY if not self._eof else HALF_CLOSED
-        self.deadline = inf if not self._eof else service.now + service.timeouts.half_closed
+        self.deadline = service.watch_at if not self._eof else service.now + service.timeouts.half_closed
         self._continue_pending = request.expect_continue
         self._body_done = complete
         self._exchange = exchange = service.application.exchange(self, request)
@@ -244,6 +244,7 @@ class HTTPConnection(Connection):
                 break
             events.popleft()
             self._continue_pending = False
+            self._body_bytes += len(event)
             exchange.data_received(event)
         exchange.start()
 
@@ -357,9 +358,10 @@ class HTTPConnection(Connection):
         if self._continue_pending:
             self._continue_pending = False
             return False
-        if not self._service.timeouts.keep_alive:
+        service = self._service
+        if not service.timeouts.keep_alive or self.requests >= service.last_request:
             return False
-        if not self._service.draining or self._service.keeps(self):
+        if not service.draining or service.keeps(self):
             return True
         return self._body_done and not self._codec.at_boundary
 
@@ -411,27 +413,6 @@ class HTTPConnection(Connection):
         service.counters[_IN_HAND] = len(service.calls)
         if service.draining:
             service.check_empty()
-
-    # deadlines
-
-    def timed_out(self) -> None:
-        """Do what is due at the deadline; called by the sweep."""
-        service = self._service
-        if self._phase in (IDLE, HEAD) and self.input_waits:
-            return  # the loop was busy elsewhere: what has arrived in time is served first, the next sweep looks again
-        if self._phase == IDLE:
-            if service.draining:
-                self._close_lingering()
-            else:
-                self._close()
-        elif self._phase == HEAD:
-            self._refuse(408, "Request Timeout")
-        elif self._phase == HALF_CLOSED:
-            self.deadline = inf
-            if self._exchange is not None:
-                self._exchange.input_ended()
-        elif self._phase == CLOSING:
-            self._closing_timed_out()
 
     # handover
 

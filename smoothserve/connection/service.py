@@ -47,8 +47,10 @@ class Timeouts:
     """For the client to close its side after ours, or to send more (a lingering close)."""
     close_total: float = 30.0
     """For a lingering close in all."""
-    flush: float = 60.0
-    """For a closing connection whose client takes nothing of what is still to be sent."""
+    body: float = 60.0
+    """Without progress of a request's body."""
+    write: float = 60.0
+    """For a client that takes nothing of what waits for it."""
 
 
 class Call(Protocol):
@@ -85,6 +87,8 @@ class Service:
         scheme: str = "http",
         websockets: "WebSocketOptions | None" = None,
         drain: Drain | None = None,
+        max_requests: int = 0,
+        min_body_rate: int = 0,
     ) -> None:
         self.loop = loop
         self.application = application
@@ -100,7 +104,17 @@ class Service:
         self.websockets_open = 0
         self.websockets_carried = 0
         self.drain = drain or Drain()
+        self.last_request = max_requests - 1 if max_requests else inf
+        """How many requests a connection may have had when it brings its last one."""
         self.now = loop.time()
+        # Four looks in the time without progress: a measure that happens to be the same twice is no standstill.
+        self._watch_interval = min(self.timeouts.body, self.timeouts.write) / 4
+        self.watch_at = self.now + self._watch_interval
+        """When the sweep looks whether a client does its part that is begun to be waited for now."""
+        self.least_body_bytes = max(1, int(min_body_rate * self.timeouts.body))
+        """Bytes of a body within the body time-out that are progress."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when a connection has ended; for an acceptor that has stopped at its limit."""
         self.connections: set[Connection] = set()
         self.calls: set[Call] = set()
         """Application calls that have not returned: what is in hand."""
@@ -130,6 +144,10 @@ class Service:
 
     def idle_deadline(self, connection: "Connection") -> float:
         """Return until when a connection that becomes idle now may bring its next request."""
+        if not connection.writable:
+            # Idle time begins when the last answer is out.
+            connection.watch_sending()
+            return min(self.watch_at, self.linger_limit(connection)) if self.draining else self.watch_at
         # Without keep-alive only a connection's first request is waited for.
         deadline = self.now + (self.timeouts.keep_alive or self.timeouts.head)
         return min(deadline, self.linger_limit(connection)) if self.draining else deadline
@@ -219,6 +237,7 @@ class Service:
         now = self.loop.time()
         late = now - self.now > 1.2 * SWEEP_INTERVAL
         self.now = now
+        self.watch_at = now + self._watch_interval
         if late:
             # The loop was blocked, and uvloop runs timers before it reads: what has come meanwhile comes first.
             self.publish()
@@ -273,6 +292,12 @@ class Service:
         """Take note that an accepted socket has become a connection, or not."""
         self.attaching.pop(task, None)
         self.check_empty()
+        self.note_room()
+
+    def note_room(self) -> None:
+        """Tell the acceptor, if it has stopped at its limit, that there may be room."""
+        if self.on_room is not None:
+            self.on_room()
 
     def check_empty(self) -> None:
         """Tell the drain, if there is one, that nothing is left."""

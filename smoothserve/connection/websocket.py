@@ -196,6 +196,7 @@ class WebSocketConnection(Connection):
         self._phase = CLOSING
         self._disconnect(CloseCode.ABNORMAL, "")
         service.check_empty()
+        service.note_room()
 
     def pause_writing(self) -> None:
         """Let the application wait: the transport holds enough."""

@@ -5,6 +5,7 @@ and last, `Malformed`. It does no I/O and knows nothing of responses (see `respo
 """
 
 from collections import deque
+from math import inf
 from typing import Protocol
 
 
@@ -93,19 +94,31 @@ Event = Request | bytes | EndOfRequest | Malformed
 
 
 class Limits:
-    """Bounds on the head of a request. Beyond them: 414 for the request line, 431 for the rest.
+    """Bounds on a request. Beyond them: 414 for the request line, 431 for the head, 413 for the body.
 
     Shared by all connections of a worker, and with it the heads that have been read lately.
     """
 
-    __slots__ = ("fields", "head_bytes", "heads", "request_line_bytes")
+    __slots__ = ("body_bytes", "fields", "head_bytes", "heads", "request_line_bytes")
 
-    def __init__(self, request_line_bytes: int = 8190, fields: int = 100, head_bytes: int = 65536) -> None:
+    def __init__(
+        self,
+        request_line_bytes: int = 8190,
+        fields: int = 100,
+        head_bytes: int = 65536,
+        body_bytes: float = inf,
+    ) -> None:
         self.request_line_bytes = request_line_bytes
         self.fields = fields
         self.head_bytes = head_bytes
+        self.body_bytes = body_bytes
+        """Of the body without its coding; `inf` is without limit."""
         self.heads: dict[type, dict[bytes, Request]] = {}
         """Whole heads, as sent, and what each codec has read them as within these bounds: clients repeat themselves."""
+
+    def body_too_long(self) -> Malformed:
+        """Make the event that refuses a longer body."""
+        return Malformed(413, f"the body is longer than {self.body_bytes} bytes")
 
 
 class Codec(Protocol):

@@ -40,6 +40,7 @@ class FramedCodec:
         "_limits",
         "_line",
         "_line_end",
+        "_room",
         "_scanned",
         "_start",
         "_state",
@@ -61,6 +62,8 @@ class FramedCodec:
         self._empty_lines = 0
         self._left = 0
         self._decoder: ChunkedDecoder | None = None
+        # Bytes that a chunked body may still have.
+        self._room = limits.body_bytes
         self._eof = False
         # The state after this request.
         self._after = _HOLDING
@@ -279,6 +282,7 @@ class FramedCodec:
             self._state = _LENGTH
         else:
             self._decoder = ChunkedDecoder(self._limits)
+            self._room = self._limits.body_bytes
             self._state = _CHUNKED
         if rest:
             self.receive_data(rest)
@@ -287,7 +291,14 @@ class FramedCodec:
 
     def _read_chunks(self, decoder: ChunkedDecoder, data: bytes) -> None:
         body = decoder.receive_data(data)
+        room = self._room
+        if len(body) > room:
+            if room:
+                self.events.append(body[: int(room)])
+            self._fail(self._limits.body_too_long())
+            return
         if body:
+            self._room = room - len(body)
             self.events.append(body)
         if decoder.malformed is not None:
             self._fail(decoder.malformed)

@@ -132,7 +132,7 @@ def judge(line: RequestLine, headers: Headers, notable: Headers, limits: Limits)
         return Malformed(400, "invalid Host header")
     length, chunked = None, False
     if CONTENT_LENGTH in seen or TRANSFER_ENCODING in seen:
-        framing = _read_framing(seen, new=new)
+        framing = _read_framing(seen, limits, new=new)
         if isinstance(framing, Malformed):
             return framing
         length, chunked = framing
@@ -176,7 +176,7 @@ def _read_options(request: Request, seen: dict[bytes, bytes], *, new: bool) -> N
         request.upgrade = seen[UPGRADE].lower()
 
 
-def _read_framing(seen: dict[bytes, bytes], *, new: bool) -> tuple[int | None, bool] | Malformed:
+def _read_framing(seen: dict[bytes, bytes], limits: Limits, *, new: bool) -> tuple[int | None, bool] | Malformed:
     """Find the length of the body (RFC 9112 section 6.3): Content-Length, or chunked."""
     coding = seen.get(TRANSFER_ENCODING)
     if coding is None:
@@ -184,6 +184,8 @@ def _read_framing(seen: dict[bytes, bytes], *, new: bool) -> tuple[int | None, b
         # Long numbers are not even converted: that takes quadratic time.
         if not _DIGITS.fullmatch(digits) or len(digits) > 19 or int(digits) > MAX_CONTENT_LENGTH:
             return Malformed(400, "invalid Content-Length")
+        if int(digits) > limits.body_bytes:
+            return limits.body_too_long()
         return int(digits), False
     # Both together may be a smuggled request: the server MAY reject it (RFC 9112 section 6.1), and we do.
     if CONTENT_LENGTH in seen:

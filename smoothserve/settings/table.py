@@ -29,7 +29,7 @@ PROCESSES = "Processes"
 RELOAD = "Reload and stop"
 HTTP = "HTTP"
 WEBSOCKET = "WebSocket"
-LIMITS = "Limits of a request's head"
+LIMITS = "Limits of what clients may do"
 LOGS = "Logs"
 GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, WEBSOCKET, LIMITS, LOGS)
 
@@ -354,11 +354,69 @@ class Settings:
         "A longer head (request line and header fields) is answered with 431.",
         aliases=("--h11-max-incomplete-event-size",),
     )
+    max_body_bytes: int = declare(
+        0,
+        Whole(0, 999_999_999_999_999_999),
+        LIMITS,
+        "A longer body of a request is answered with 413; 0 is without limit.",
+        default_text="0",
+    )
     head_timeout: float = declare(
         60.0,
         Seconds(above_minimum=True),
         LIMITS,
-        "How long the head of a request may take to arrive.",
+        "How long the head of a request may take to arrive; after that 408.",
+    )
+    body_timeout: float = declare(
+        60.0,
+        Seconds(above_minimum=True),
+        LIMITS,
+        "How long the body of a request may make no progress; after that 408. In all it may take any time.",
+    )
+    min_body_rate: int = declare(
+        0,
+        Whole(0, 1_000_000_000),
+        LIMITS,
+        "Bytes a second of a body that count as progress, on average over the body timeout; with 0 any byte does.",
+        default_text="0",
+    )
+    write_timeout: float = declare(
+        60.0,
+        Seconds(above_minimum=True),
+        LIMITS,
+        "How long a client may take nothing of its answer; after that it is cut off. In all it may take any time.",
+    )
+    max_connection_requests: int = declare(
+        0,
+        Whole(0, 1_000_000_000),
+        LIMITS,
+        "Requests of one connection; the last answer says Connection: close. 0 is without limit.",
+        default_text="0",
+    )
+    max_connections: int = declare(
+        0,
+        Whole(0, 1_000_000),
+        LIMITS,
+        "Connections of each worker; further ones wait in the system's queue (--backlog). 0 is without limit.",
+        aliases=("--worker-connections",),
+        default_text="0",
+    )
+    max_concurrent_requests: int = declare(
+        0,
+        Whole(0, 1_000_000),
+        LIMITS,
+        "Requests that each worker has in hand; further ones are answered with 503 and Retry-After. "
+        "0 is without limit.",
+        aliases=("--limit-concurrency",),
+        default_text="0",
+    )
+    max_queued_requests: int = declare(
+        -1,
+        Whole(-1, 1_000_000),
+        LIMITS,
+        "WSGI: requests of each worker that wait for a thread; further ones are answered with 503 and Retry-After. "
+        "-1 is without limit.",
+        default_text="-1",
     )
 
     log_level: str = declare(

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, NoReturn, cast
 
 from smoothserve import __version__
@@ -24,6 +25,7 @@ from smoothserve.asgi.websocket import ASGIWebSockets
 from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
+from smoothserve.connection.overload import Overload
 from smoothserve.connection.service import Service, Timeouts
 from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
 from smoothserve.control.channel import Channel
@@ -147,7 +149,12 @@ def _assemble(
     else:
         application, lifecycle = _asgi(app, settings, loop, defaults, error_log, drain)
     scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows)
-    limits = Limits(settings.max_request_line_bytes, settings.max_header_fields, settings.max_head_bytes)
+    limits = Limits(
+        settings.max_request_line_bytes,
+        settings.max_header_fields,
+        settings.max_head_bytes,
+        settings.max_body_bytes or inf,
+    )
     service = Service(
         loop=loop,
         application=application,
@@ -155,13 +162,22 @@ def _assemble(
         defaults=defaults,
         counters=scoreboard.row(launch.scoreboard_row),
         error_log=error_log,
-        timeouts=Timeouts(keep_alive=settings.keep_alive_timeout, head=settings.head_timeout),
+        timeouts=Timeouts(
+            keep_alive=settings.keep_alive_timeout,
+            head=settings.head_timeout,
+            body=settings.body_timeout,
+            write=settings.write_timeout,
+        ),
         access_log=logs.access,
         websockets=_websockets(settings, application),
         drain=drain,
+        max_requests=settings.max_connection_requests,
+        min_body_rate=settings.min_body_rate,
     )
+    _bound(service, settings)
     service.balance = Balance(scoreboard, launch.scoreboard_row)
-    acceptor = Acceptor(service, [socket.socket(fileno=one["fd"]) for one in launch.listeners], service.balance)
+    listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
+    acceptor = Acceptor(service, listeners, service.balance, settings.max_connections)
     ours = [channel.fileno(), launch.scoreboard_fd]
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
     return Worker(
@@ -179,6 +195,24 @@ def _assemble(
         tick=tick,
         recycle_causes=[request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests)],
     )
+
+
+def _bound(service: Service, settings: Settings) -> None:
+    """Put the bounds on what is in hand in front of the application, where there are any."""
+    application = service.application
+    bounds: list[Callable[[], bool]] = []
+    if settings.max_concurrent_requests:
+        bounds.append(lambda: len(service.calls) >= settings.max_concurrent_requests)
+    if settings.max_queued_requests >= 0 and isinstance(application, WSGIApplication):
+        pool = application.pool
+        bounds.append(lambda: pool.in_hand >= settings.threads + settings.max_queued_requests)
+    if bounds:
+        service.application = Overload(
+            application,
+            lambda: any(is_full() for is_full in bounds),
+            defaults=service.defaults,
+            error_log=service.error_log,
+        )
 
 
 def _asgi(

@@ -90,6 +90,11 @@ class ThreadPool:
         self._deserted = asyncio.Event()
         """No thread is left; only while stopping."""
 
+    @property
+    def in_hand(self) -> int:
+        """How many jobs wait or run."""
+        return self._in_hand
+
     def start(self) -> None:
         """Start the threads."""
         self._stopping = False

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -123,6 +123,9 @@ async def serving(
     websocket_options: dict[str, Any] | None = None,
     max_queue: int = 32,
     make_application: Callable[[asyncio.AbstractEventLoop, DefaultHeaders, logging.Logger], Application] | None = None,
+    limits: Limits | None = None,
+    max_connections: int = 0,
+    service_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[Server]:
     """Serve `app`; at the end everything is cut."""
@@ -149,18 +152,19 @@ async def serving(
     service = Service(
         loop=loop,
         application=application,
-        make_codec=partial(codec_factory(http), Limits()),
+        make_codec=partial(codec_factory(http), limits or Limits()),
         defaults=defaults,
         counters=memoryview(bytearray(ROW_WORDS * 8)).cast("q"),
         error_log=error_log,
         timeouts=timeouts,
         websockets=websockets,
+        **(service_options or {}),
     )
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     listener.setblocking(False)
-    acceptor = Acceptor(service, [listener])
+    acceptor = Acceptor(service, [listener], max_connections=max_connections)
     acceptor.start()
 
     sweeper = loop.create_task(sweep(service))

@@ -339,3 +339,22 @@ def test_a_head_that_has_been_read_before_is_one_object(make_codec: MakeCodec) -
     assert requests[0] is requests[1]
     assert make_codec(limits).take_known(get(b"/same")) is requests[0]
     assert make_codec(limits).take_known(get(b"/other")) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 11\r\n\r\n0123456789a",
+        b"Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\n6789a\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n1\r\nazz",
+    ],
+)
+def test_a_longer_body_is_413(make_codec: MakeCodec, body: bytes) -> None:
+    limits = Limits(body_bytes=10)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    assert in_every_cut(make_codec, head + body, limits)[-1] == 413
+    assert in_every_cut(make_codec, head + b"Content-Length: 10\r\n\r\n0123456789" + NEXT, limits) == [
+        ("POST", b"/", b"0123456789"),
+        ("GET", b"/next", b""),
+    ]

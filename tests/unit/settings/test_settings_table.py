@@ -22,6 +22,9 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert (settings.access_log, settings.lifespan, settings.asgi_spec_version) == (False, "auto", "2.3")
     assert (settings.max_request_line_bytes, settings.max_header_fields, settings.max_head_bytes) == (8190, 100, 65536)
     assert (settings.keep_alive_timeout, settings.head_timeout) == (75.0, 60.0)
+    assert (settings.body_timeout, settings.write_timeout, settings.min_body_rate) == (60.0, 60.0, 0)
+    assert (settings.max_body_bytes, settings.max_connection_requests, settings.max_connections) == (0, 0, 0)
+    assert (settings.max_concurrent_requests, settings.max_queued_requests) == (0, -1)
     assert (settings.graceful_timeout, settings.drain_timeout) == (30.0, 300.0)
     assert (settings.kill_timeout, settings.boot_timeout) == (5.0, 60.0)
     assert (settings.soak_interval, settings.linger_timeout, settings.max_draining) == (0.5, 10.0, 2)
@@ -71,6 +74,8 @@ def test_each_setting_is_declared_well(setting: Setting) -> None:
         ("--log-file", "error_logfile"),
         ("--limit-request-line", "max_request_line_bytes"),
         ("--limit-request-fields", "max_header_fields"),
+        ("--limit-concurrency", "max_concurrent_requests"),
+        ("--worker-connections", "max_connections"),
         ("--no-server-header", "server_header"),
         ("--no-access-log", "access_log"),
     ],
