@@ -15,6 +15,7 @@ from smoothserve.control.environment import read_env_file
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import MasterLaunch, write_launch
 from smoothserve.errors import FileError
+from smoothserve.logs.config import read_log_config
 from smoothserve.logs.files import check_log_file
 from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.settings import Settings, load_settings
@@ -108,6 +109,8 @@ def _check_files(settings: Settings, directory: str) -> None:
         raise FileError(f"--app-dir {app_dir} is no directory: name the one that the application's module is in")
     if settings.env_file is not None:
         read_env_file(os.path.join(workplace, settings.env_file))
+    if settings.log_config is not None:
+        read_log_config(settings.log_config)
     logs = settings.with_logs_below(directory)
     check_log_file(logs.error_logfile)
     if logs.access_log:

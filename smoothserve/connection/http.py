@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
+from time import monotonic
 from typing import Any, cast
 
 from smoothserve.connection.base import (
@@ -219,7 +220,8 @@ class HTTPConnection(Watched):
         service.unanswered += 1
         service.counters[_UNANSWERED] = service.unanswered
         if service.access_log is not None:
-            self._started = service.loop.time()
+            # Not the loop's time: uvloop keeps that for a whole turn, an application that blocks included.
+            self._started = monotonic()
         self._phase = BUSY if not self._eof else HALF_CLOSED
         self.deadline = service.watch_at if not self._eof else service.now + service.timeouts.half_closed
         self._continue_pending = request.expect_continue
@@ -375,9 +377,7 @@ class HTTPConnection(Watched):
         service.unanswered -= 1
         service.counters[_UNANSWERED] = service.unanswered
         if service.access_log is not None:
-            service.access_log.note(
-                self.client, exchange.request, exchange.response, service.loop.time() - self._started
-            )
+            service.access_log.note(self.client, exchange.request, exchange.response, monotonic() - self._started)
         if self._read_holds & BY_BODY:
             self._release_reading(BY_BODY)
         if not exchange.response.keep_alive:

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 
+from smoothserve.logs.formats import BadFormatError, compile_format
 from smoothserve.settings.kinds import NotAllowedError
 
 BIND_FORMS = "host:port, [ipv6]:port, unix:/path or fd://N"
@@ -135,6 +136,19 @@ def check_env(text: str) -> str:
     name, equals, _ = text.partition("=")
     if not equals or not _ENV_NAME.match(name):
         raise NotAllowedError("is not NAME=VALUE")
+    return text
+
+
+def check_log_format(text: str) -> str:
+    """Check a format of the access log."""
+    if "%" not in text and text not in {"common", "combined", "json"}:
+        raise NotAllowedError("is not common, combined or json, nor a line with atoms such as %(h)s")
+    if "\n" in text or "\r" in text:
+        raise NotAllowedError("has a line end in it")
+    try:
+        compile_format(text)
+    except BadFormatError as error:
+        raise NotAllowedError(str(error)) from None
     return text
 
 

@@ -150,4 +150,5 @@ def _with_whole_paths(settings: Settings, directory: str) -> Settings:
         else settings.control_socket,
         error_logfile=whole(settings.error_logfile),
         access_logfile=whole(settings.access_logfile),
+        log_config=whole(settings.log_config) if settings.log_config else None,
     )

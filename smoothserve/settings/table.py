@@ -16,6 +16,7 @@ from smoothserve.settings.checks import (
     check_env,
     check_header,
     check_host,
+    check_log_format,
     check_path,
     check_root_path,
     check_websocket_handover,
@@ -445,6 +446,21 @@ class Settings:
         _LOG_FILE,
         LOGS,
         "Where the access log goes; - is standard output. Relative to where the command was started.",
+    )
+    access_log_format: str = declare(
+        "combined",
+        Text("FORMAT", "common, combined, json, or a line with gunicorn's atoms", check_log_format),
+        LOGS,
+        'How its lines look: a name, or a line with gunicorn\'s atoms, such as %(h)s "%(r)s" %(s)s %(L)s %(worker)s.',
+        aliases=("--access-logformat",),
+    )
+    log_config: str | None = declare(
+        None,
+        _FILE,
+        LOGS,
+        "A TOML or JSON file for logging.config.dictConfig in the workers: their loggers smoothserve.access and "
+        "smoothserve.error, if it configures them, take the place of the files above. The master's lines stay there.",
+        default_text="none",
     )
 
     def with_logs_below(self, directory: str) -> Self:

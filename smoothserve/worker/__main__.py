@@ -33,6 +33,7 @@ from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
 from smoothserve.control.scoreboard import Counter, Scoreboard
 from smoothserve.errors import BootError, ExitCode, SmoothserveError
+from smoothserve.logs.formats import Process
 from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs
 from smoothserve.protocol.codecs import codec_factory
@@ -100,6 +101,9 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
             level=settings.log_level,
             access_file=settings.access_logfile if settings.access_log else None,
             schedule=loop.call_soon,
+            access_format=settings.access_log_format,
+            process=Process(os.getpid(), launch.slot, launch.worker, launch.generation),
+            config=settings.log_config,
         )
         worker = _assemble(launch, settings, channel, guard, app, interface, loop, logs)
         # What has been loaded lives as long as the worker: the collector need not look at it again.
