@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps([asdict(result) for result in results], indent=1))
     else:
         print(render(results, time.monotonic() - began))
-    bad = [result for result in results if result.failed or (asked.strict and not strict(result))]
+    bad = [result for result in results if result.failed or (asked.strict and not result.strict)]
     return 1 if bad else 0
 
 
@@ -69,7 +69,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--messages", type=int, help="at most so many messages where many are sent (default: 1000)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for the server (default: 10)")
     parser.add_argument("--concurrency", type=int, default=16, help="cases at a time (default: 16)")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 for non-strict and unimplemented, too")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for non-strict, unimplemented and mute, too")
     parser.add_argument("--json", action="store_true", help="print all results as JSON instead of a table")
     return parser.parse_args(arguments)
 
@@ -81,23 +81,18 @@ async def check_server(options: Options) -> None:
     writer.close()
 
 
-def strict(result: Result) -> bool:
-    """Whether the result is all that could be wished for."""
-    return result.behaviour in (Behaviour.OK, Behaviour.INFORMATIONAL)
-
-
 def render(results: Sequence[Result], seconds: float) -> str:
     """Return the table of the groups, and below it each case that is not as it should be."""
-    lines = [f"{'group':<34}" + "".join(f"{column:>15}" for column in COLUMNS) + f"{'bad closing':>15}"]
+    lines = [f"{'group':<34}" + "".join(f"{column:>15}" for column in COLUMNS) + f"{'bad closing':>15}{'mute':>6}"]
     for group, name in [*GROUPS.items(), ("", "all")]:
         chosen = [result for result in results if not group or result.number.partition(".")[0] == group]
         if not chosen:
             continue
         counts = Counter(result.behaviour for result in chosen)
         bad = sum(result.failed and result.behaviour is not Behaviour.FAILED for result in chosen)
-        lines.append(
-            f"{group:>2} {name:<31}" + "".join(f"{counts[column] or '':>15}" for column in COLUMNS) + f"{bad or '':>15}"
-        )
+        mute = sum(result.mute for result in chosen)
+        row = [f"{counts[column] or '':>15}" for column in COLUMNS]
+        lines.append(f"{group:>2} {name:<31}{''.join(row)}{bad or '':>15}{mute or '':>6}".rstrip())
     for result in results:
         if result.failed or result.behaviour is Behaviour.NON_STRICT:
             verdict = result.behaviour if not result.failed or result.behaviour is Behaviour.FAILED else result.closing

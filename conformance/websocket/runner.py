@@ -48,12 +48,19 @@ class Result:
     detail: str
     """What differs, for a reader."""
     seconds: float
+    mute: bool = False
+    """Whether the server failed the connection without a close frame that says why, as it should (section 7.1.7)."""
 
     @property
     def failed(self) -> bool:
         """Whether the server is at fault."""
         bad = self.behaviour is Behaviour.FAILED
         return bad or self.closing not in (Closing.OK, Closing.INFORMATIONAL)
+
+    @property
+    def strict(self) -> bool:
+        """Whether nothing is left to be wished for."""
+        return not self.failed and self.behaviour in (Behaviour.OK, Behaviour.INFORMATIONAL) and not self.mute
 
 
 def select(wanted: Callable[[str], bool], *, quick: bool) -> list[Case]:
@@ -96,7 +103,8 @@ async def run_case(case: Case, options: Options) -> Result:
     finally:
         link.drop()
     behaviour, closing, detail = (Behaviour.UNIMPLEMENTED, Closing.OK, "") if unimplemented else judge(case, link)
-    return Result(case.number, case.says, behaviour, closing, link.code, detail, time.monotonic() - began)
+    mute = link.code is None and 1000 not in case.codes
+    return Result(case.number, case.says, behaviour, closing, link.code, detail, time.monotonic() - began, mute)
 
 
 async def _play(case: Case, link: Link, options: Options) -> None:

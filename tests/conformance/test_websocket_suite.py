@@ -88,6 +88,12 @@ def test_a_fault_is_found(fault: str, number: str, behaviour: Behaviour, closing
     assert result.detail or behaviour is Behaviour.UNIMPLEMENTED
 
 
+def test_a_failure_without_a_close_frame_that_says_why_is_mute() -> None:
+    dropped = result_of("7.9.1", "drops without closing")
+    assert (dropped.behaviour, dropped.closing, dropped.mute, dropped.strict) == (OK, Closing.OK, True, False)
+    assert not result_of("7.3.1", "").mute
+
+
 def test_a_server_that_never_echoes_or_never_drops_is_found_out_after_the_patience() -> None:
     assert result_of("1.1.2", "echoes nothing", SHORT).behaviour is FAILED
     assert result_of("1.1.2", "leaves dropping to the client", SHORT).closing is Closing.NOT_DROPPED
