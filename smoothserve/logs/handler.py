@@ -46,5 +46,6 @@ class SinkHandler(logging.Handler):
 def error_logger(handler: SinkHandler, level: int) -> logging.Logger:
     """Make the error logger. It is not registered: no logging configuration of the application's can silence it."""
     logger = logging.Logger(ERROR_LOGGER, level)  # noqa: LOG001 - see above
+    logger.manager = logging.Manager(logging.RootLogger(logging.WARNING))  # logging.disable() is the shared one's
     logger.addHandler(handler)
     return logger

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from math import inf
 from typing import Any, NoReturn, cast
 
 from smoothserve import __version__
+from smoothserve.asgi.forked import disarm as disarm_asgi
 from smoothserve.asgi.http import ASGIApplication
 from smoothserve.asgi.lifespan import Lifespan
 from smoothserve.asgi.websocket import ASGIWebSockets
@@ -33,7 +35,9 @@ from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
 from smoothserve.control.scoreboard import Counter, Scoreboard
 from smoothserve.errors import BootError, ExitCode, SmoothserveError
+from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.formats import Process
+from smoothserve.logs.lines import render_line
 from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs
 from smoothserve.protocol.codecs import codec_factory
@@ -43,11 +47,22 @@ from smoothserve.protocol.response import DefaultHeaders
 from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
 from smoothserve.worker.forks import ForkGuard
-from smoothserve.worker.host import leave, own_descriptors, release_signals, retake_signals, set_title, take_signals
+from smoothserve.worker.host import (
+    identify,
+    inherited_descriptors,
+    keeping_standard_streams,
+    leave,
+    own_descriptors,
+    release_signals,
+    retake_signals,
+    set_title,
+    take_signals,
+)
 from smoothserve.worker.loader import detect_interface, load_application
 from smoothserve.worker.process import Lifecycle, Worker
 from smoothserve.worker.recycling import request_limit
 from smoothserve.wsgi.application import WSGIApplication
+from smoothserve.wsgi.forked import disarm as disarm_wsgi
 
 
 def main(argv: list[str]) -> int:
@@ -72,6 +87,7 @@ def main(argv: list[str]) -> int:
         return ExitCode.INTERNAL
     finally:
         release_signals()
+        channel.close()
     return ExitCode.STOPPED
 
 
@@ -82,20 +98,45 @@ def end(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: ForkGuard) -> None:
-    loop = _new_loop(settings.loop)
-    # Application code that asks for a loop at import gets the one it will run on; it does not run yet, so that code
-    # which runs a loop of its own at import works, too.
-    asyncio.set_event_loop(loop)
-    app = load_application(
-        settings.app, app_dir=os.path.realpath(settings.app_dir or launch.directory), factory=settings.factory
+def _end_without_descriptors(settings: Settings, channel: Channel, *, usable: bool) -> NoReturn:
+    """End the process at once: the event loop's descriptors may be gone, too, and closing it would crash."""
+    reason = (
+        f"{settings.app} has closed descriptors of the server's when it was imported: an application may only close "
+        "what it has opened (no os.closerange, no library that makes a daemon of its process)"
     )
-    retake_signals()
-    if loop.is_closed():  # the application has run and closed it at import
+    if usable:
+        channel.send(Failed(reason=reason, traceback="").encode())
+    else:  # the number may be a file of the application's by now
+        with contextlib.suppress(SmoothserveError):
+            log = LogFile(settings.error_logfile, STDERR)
+            log.write(render_line("ERROR", reason, at=time.time(), pid=os.getpid()))
+            log.drain(LAST_LINES_TIMEOUT)
+    os._exit(ExitCode.BOOT_FAILED)
+
+
+def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: ForkGuard) -> None:
+    with contextlib.ExitStack() as stack:
         loop = _new_loop(settings.loop)
-    asyncio.set_event_loop(loop)
-    interface = settings.interface if settings.interface != "auto" else detect_interface(app, settings.app)
-    with contextlib.closing(loop):
+        stack.callback(_close, loop)
+        # Application code that asks for a loop at import gets the one it will run on; it does not run yet, so that code
+        # which runs a loop of its own at import works, too.
+        asyncio.set_event_loop(loop)
+        before = identify(inherited_descriptors(launch))
+        with guard.holding_children(), keeping_standard_streams():
+            app = load_application(
+                settings.app, app_dir=os.path.realpath(settings.app_dir or launch.directory), factory=settings.factory
+            )
+        now = identify(before)
+        if now != before:
+            control = launch.control_fd
+            _end_without_descriptors(settings, channel, usable=now[control] == before[control])
+        retake_signals()
+        if loop.is_closed():  # the application has run and closed it at import
+            loop = _new_loop(settings.loop)
+            stack.callback(_close, loop)
+        with contextlib.suppress(Exception):  # the application's policy: it may have its own idea, we need none
+            asyncio.set_event_loop(loop)
+        interface = settings.interface if settings.interface != "auto" else detect_interface(app, settings.app)
         logs = WorkerLogs(
             error_file=settings.error_logfile,
             level=settings.log_level,
@@ -105,15 +146,20 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
             process=Process(os.getpid(), launch.slot, launch.worker, launch.generation),
             config=settings.log_config,
         )
+        stack.callback(logs.drain)
         worker = _assemble(launch, settings, channel, guard, app, interface, loop, logs)
+        guard.loop = loop
         # What has been loaded lives as long as the worker: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        try:
+        with guard.holding_children():
             loop.run_until_complete(worker.run())
-            leave(loop, settings.kill_timeout, logs.drain)
-        finally:
-            logs.drain()
+        leave(loop, settings.kill_timeout, logs.drain)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # what has kept it from running matters, not that it cannot be closed
+        loop.close()
 
 
 def _assemble(
@@ -183,6 +229,7 @@ def _assemble(
     listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
     acceptor = Acceptor(service, listeners, service.balance, settings.max_connections)
     ours = [channel.fileno(), launch.scoreboard_fd]
+    guard.disarm = disarm_wsgi if interface == "wsgi" else disarm_asgi
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
     return Worker(
         channel=channel,

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 from smoothserve.control.launch import WorkerLaunch
@@ -61,12 +61,48 @@ def release_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def inherited_descriptors(launch: WorkerLaunch) -> list[int]:
+    """Return the descriptors that the master has passed on, the control channel's first."""
+    return [launch.control_fd, launch.scoreboard_fd, *(one["fd"] for one in launch.listeners)]
+
+
 def own_descriptors(launch: WorkerLaunch) -> ForkGuard:
     """Take over the inherited descriptors: processes that the application starts, at import even, must not get them."""
-    fds = [launch.control_fd, launch.scoreboard_fd, *(one["fd"] for one in launch.listeners)]
+    fds = inherited_descriptors(launch)
     for fd in fds:
         os.set_inheritable(fd, False)
     return ForkGuard(lambda: fds)
+
+
+def identify(fds: Iterable[int]) -> dict[int, tuple[int, int] | None]:
+    """Return what is behind each descriptor, None where it is closed; a number alone can come to mean another file."""
+    return {fd: _identity(fd) for fd in fds}
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def keeping_standard_streams() -> Iterator[None]:
+    """Open again what the application closes of descriptors 0 to 2; what it replaces stays.
+
+    Else a client's connection could get such a number, and what is printed.
+    """
+    copies = [os.dup(fd) for fd in range(3)]
+    try:
+        yield
+        for fd, copy in enumerate(copies):
+            if _identity(fd) is None and _identity(copy) is not None:
+                os.dup2(copy, fd)
+    finally:
+        for copy in copies:
+            with contextlib.suppress(OSError):
+                os.close(copy)
 
 
 def set_title(title: str) -> None:

@@ -71,7 +71,7 @@ def test_a_master_survives_a_crash_loop_and_the_next_good_deploy_ends_it(serve: 
     directory.deploy("broken", before=BROKEN["os._exit at import"])
     server.reload_refused()
     for pid in server.workers:
-        os.kill(pid, signal.SIGKILL)
+        kill(pid, signal.SIGKILL)
     # Nobody is left to serve, and what is on disk does not boot: again and again, more and more slowly.
     server.wait_log(r"before it was ready.*respawning in", timeout=30, count=4)
     delays = [float(delay) for delay in re.findall(r"before it was ready.*respawning in ([\d.]+) s", server.log())]
