@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from smoothserve.connection.base import BY_HANDOVER, CLOSING, HELD, Connection
 from smoothserve.connection.service import Service
-from smoothserve.connection.websocket_options import WebSocketOptions, WebSocketResumption
+from smoothserve.connection.websocket_options import MAX_STATE_BYTES, WebSocketOptions, WebSocketResumption
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.response import Response
@@ -39,8 +39,6 @@ UNREAD_BYTES = 65536
 END_PATIENCE = 1.0
 #: Seconds after which a WebSocket on which messages flow without a pause is handed over all the same.
 QUIET_PATIENCE = 1.0
-#: The most that an application may attach.
-MAX_STATE_BYTES = 65536
 
 _PING_BYTES = 4
 _WEBSOCKETS = int(Counter.WEBSOCKETS)
@@ -189,7 +187,7 @@ class WebSocketConnection(Connection):
         service.connections.discard(self)
         service.counters[_CONNECTIONS] = len(service.connections)
         self._stop_moving()
-        if self._phase in (HELD, LEAVING) and service.offering is not None:
+        if service.offering is not None:
             service.offering.drop(self)
         self._note_answer(None)
         self._count_closed()
@@ -509,7 +507,10 @@ class WebSocketConnection(Connection):
     def _begin_move(self) -> None:
         """Wait for a pause in the traffic, then ask the call to make room."""
         if not self._move_began:
-            self._move_began = self._service.loop.time()
+            service = self._service
+            self._move_began = service.loop.time()
+            if service.offering is not None:
+                service.offering.expect(self)
             self._wait_for_a_pause()
 
     def _wait_for_a_pause(self) -> None:
@@ -529,10 +530,16 @@ class WebSocketConnection(Connection):
         if (self._traffic == self._traffic_seen or long) and call.idle and not self._read_holds:
             self._ask_to_leave(call)
         elif long:
-            # The application is at work, or behind: the moment when it waits again is the moment.
+            # The application is at work, or behind: when it waits again is the moment. The reload does not wait long.
             call.watched = True
+            self._move_timer = self._service.loop.call_later(QUIET_PATIENCE, self._expect_no_more)
         else:
             self._wait_for_a_pause()
+
+    def _expect_no_more(self) -> None:
+        """Let the reload end without us; we may still move later."""
+        if self._service.offering is not None:
+            self._service.offering.drop(self)
 
     def _ask_to_leave(self, call: WebSocketExchange) -> None:
         service = self._service
@@ -554,11 +561,12 @@ class WebSocketConnection(Connection):
             self._options.handover.timeout,
             HANDOVER_REASON,
         )
-        if service.offering is not None:
-            service.offering.drop(self)
+        self._expect_no_more()
         self._drain_due = self.deadline = service.loop.time() + self._options.drain_timeout
 
     def _stop_moving(self) -> None:
+        if self._move_began and self._service.offering is not None:
+            self._service.offering.drop(self)
         self._move_began = 0.0
         if self._move_timer is not None:
             self._move_timer.cancel()

@@ -13,6 +13,8 @@ from smoothserve.protocol.websocket.handshake import Handshake
 
 #: Seconds for the client to answer our close frame.
 CLOSE_TIMEOUT = 5.0
+#: The most that an application may attach.
+MAX_STATE_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)

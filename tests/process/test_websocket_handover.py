@@ -1,0 +1,123 @@
+"""A reload closes no WebSocket whose application opted in: it goes on in new code, and no message is lost."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.process.directory import AppDirectory
+from tests.process.fixtures import Serve
+from tests.process.harness import Server
+from tests.process.processes import wait_until
+from tests.process.websockets import Numberings
+
+QUICK = ("--soak-interval", "0.05")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> AppDirectory:
+    return AppDirectory(tmp_path / "app", "websocket_echo")
+
+
+def carried(server: Server) -> list[int]:
+    """Return what the closing lines of the reloads say of WebSockets."""
+    return [int(number) for number in re.findall(r"(\d+) WebSockets? carried", server.log())]
+
+
+VARIANTS = [
+    pytest.param(12, 3, "fast", "auto", id="fast"),
+    pytest.param(12, 1, "wsproto", "auto", id="wsproto"),
+    *(
+        pytest.param(200, 10, codec, loop, id=f"200-{codec}-{loop}", marks=pytest.mark.full)
+        for codec in ("fast", "wsproto")
+        for loop in ("uvloop", "asyncio")
+    ),
+]
+
+
+@pytest.mark.parametrize(("count", "reloads", "codec", "loop"), VARIANTS)
+def test_no_websocket_is_closed_and_no_message_lost_through_reloads(
+    directory: AppDirectory, serve: Serve, count: int, reloads: int, codec: str, loop: str
+) -> None:
+    server = serve(directory, "--workers", "2", "--websocket", codec, "--loop", loop, *QUICK)
+    part = count // 4
+    with (
+        Numberings(server.port, part) as plain,
+        Numberings(server.port, part, compressed=True, split=True) as compressed,
+        Numberings(server.port, part, "/slow", pause=0.2) as slow,
+        Numberings(server.port, part, lock_step=True, split=True, pause=0.0) as hasty,
+    ):
+        everyone = (plain, compressed, slow, hasty)
+        for number in range(reloads):
+            version = str(number + 2)
+            directory.deploy(version)
+            server.reload()
+            for group in everyone:
+                group.wait_version(version, 10)
+    for group in everyone:
+        group.assert_whole()
+    assert len(carried(server)) == reloads
+    assert all(number > count // 2 for number in carried(server)), "the others follow, but most are there by then"
+    server.wait_drained()
+
+
+def test_the_old_call_has_returned_before_the_new_one_starts(directory: AppDirectory, serve: Serve) -> None:
+    server = serve(directory, *QUICK)
+    with Numberings(server.port, 5, "/room?{}") as members:
+        directory.deploy("2")
+        server.reload()
+        members.wait_version("2", 10)
+    members.assert_whole(counted=False)
+    server.stop()
+    notes = (directory.path / "room.txt").read_text().splitlines()
+    for member in range(5):
+        own = [line for line in notes if line.split()[1] == str(member)]
+        assert own == [f"join {member} 1", f"leave {member} 1", f"join {member} 2", f"leave {member} 2"]
+        answers = members.clients[member].answers
+        assert sum(1 for answer in answers if answer == "1 farewell 0") == 1, "what the old call sends is still sent"
+
+
+def test_a_websocket_that_has_not_opted_in_is_kept_and_then_closed_with_1012(
+    directory: AppDirectory, serve: Serve
+) -> None:
+    server = serve(directory, *QUICK, "--websocket-drain-timeout", "1", "--websocket-close-spread", "0.5")
+    with Numberings(server.port, 4, "/stay") as clients:
+        directory.deploy("2")
+        server.reload()
+        assert all(one.end is None for one in clients.clients), "the reload does not wait for them, nor close them"
+        wait_until(lambda: all(one.end for one in clients.clients), 20, "all are closed")
+    assert {one.end for one in clients.clients} == {"closed with 1012"}
+    assert {one.version for one in clients.clients} == {"1"}
+    server.wait_drained()
+    assert carried(server) == [0]
+
+
+def test_reenter_moves_what_matches_although_nobody_opted_in(directory: AppDirectory, serve: Serve) -> None:
+    server = serve(directory, *QUICK, "--websocket-handover", "reenter:/st*")
+    with Numberings(server.port, 3, "/stay") as clients:
+        directory.deploy("2")
+        server.reload()
+        clients.wait_version("2", 10)
+    clients.assert_whole(counted=False)
+
+
+def test_off_carries_nothing(directory: AppDirectory, serve: Serve) -> None:
+    server = serve(
+        directory, *QUICK, "--websocket-handover", "off",
+        "--websocket-drain-timeout", "0", "--websocket-close-spread", "0",
+    )  # fmt: skip
+    with Numberings(server.port, 2) as clients:
+        directory.deploy("2")
+        server.reload()
+        wait_until(lambda: all(one.end for one in clients.clients), 20, "all are closed")
+    assert {one.end for one in clients.clients} == {"closed with 1012"}
+
+
+def test_a_stop_closes_websockets_with_1001_and_the_server_leaves_at_once(
+    directory: AppDirectory, serve: Serve
+) -> None:
+    server = serve(directory, *QUICK)
+    with Numberings(server.port, 4) as clients:
+        assert server.stop(timeout=10) == 0
+    assert {one.end for one in clients.clients} == {"closed with 1001"}
+    assert "stopped: 0 requests dropped" in server.log()

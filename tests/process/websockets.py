@@ -1,0 +1,182 @@
+"""Clients with WebSockets that number their messages and check every answer, in a thread with its own loop."""
+
+import asyncio
+import contextlib
+import random
+import struct
+import threading
+import zlib
+from typing import Self
+
+from tests.process.processes import wait_until
+from tests.property.frames import frame
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+OPENING = 10.0
+
+
+class Numbering:
+    """One client: sends 0, 1, 2, ... and notes what comes back in the order in which it comes."""
+
+    def __init__(self, port: int, path: str, *, compressed: bool, split: bool, lock_step: bool, pause: float) -> None:
+        self.port = port
+        self.path = path
+        self.compressed = compressed
+        self.split = split
+        self.lock_step = lock_step
+        self.pause = pause
+        self.sent = 0
+        self.answers: list[str] = []
+        self.end: str | None = None
+        self._compressor = zlib.compressobj(6, zlib.DEFLATED, -12)
+        self._inflater = zlib.decompressobj(-15)
+        self._new = asyncio.Event()
+
+    @property
+    def version(self) -> str:
+        return self.answers[-1].split()[0] if self.answers else ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        extension = (
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" if self.compressed else ""
+        )
+        writer.write(
+            f"GET {self.path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extension}\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in head, head
+        assert (b"permessage-deflate" in head) == self.compressed
+        receiving = asyncio.create_task(self._receive(reader, writer))
+        try:
+            while not stop.is_set() and self.end is None:
+                await self._send(writer)
+                if self.lock_step:
+                    while len(self.answers) < self.sent and self.end is None:
+                        self._new.clear()
+                        await self._new.wait()
+                await asyncio.sleep(self.pause * random.random())
+            while self.end is None and self.own_answers() < self.sent:
+                self._new.clear()
+                await asyncio.wait_for(self._new.wait(), 20)
+        finally:
+            receiving.cancel()
+            writer.close()
+
+    def own_answers(self) -> int:
+        return sum(1 for answer in self.answers if answer.split()[1] != "farewell")
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        payload = str(self.sent).encode()
+        self.sent += 1
+        first = 0x81
+        if self.compressed:
+            payload = (self._compressor.compress(payload) + self._compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+            first = 0xC1
+        if not self.split:
+            writer.write(frame(first, payload))
+            return
+        middle = random.randint(0, len(payload))
+        data = frame(first & 0x7F, payload[:middle]) + frame(0x80, payload[middle:])
+        at = random.randint(0, len(data))
+        writer.write(data[:at])
+        await asyncio.sleep(self.pause * random.random())
+        writer.write(data[at:])
+
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                first, size = await reader.readexactly(2)
+                if size == 126:
+                    (size,) = struct.unpack("!H", await reader.readexactly(2))
+                payload = await reader.readexactly(size)
+                if first == 0x88:
+                    self.end = f"closed with {int.from_bytes(payload[:2], 'big')}"
+                    writer.write(frame(0x88, payload))
+                    return
+                if first == 0x89:
+                    writer.write(frame(0x8A, payload))
+                    continue
+                if first & 0x40:
+                    payload = self._inflater.decompress(payload + b"\0\0\xff\xff")
+                self.answers.append(payload.decode())
+                self._new.set()
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.end = f"lost: {error!r}"
+        finally:
+            self._new.set()
+
+
+class Numberings:
+    """Many of them, while the context lasts."""
+
+    def __init__(
+        self,
+        port: int,
+        count: int,
+        path: str = "/",
+        *,
+        compressed: bool = False,
+        split: bool = False,
+        lock_step: bool = False,
+        pause: float = 0.05,
+    ) -> None:
+        self.clients = [
+            Numbering(
+                port,
+                path.format(number),
+                compressed=compressed,
+                split=split,
+                lock_step=lock_step,
+                pause=pause,
+            )
+            for number in range(count)
+        ]
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        async def all_of_them() -> None:
+            await asyncio.gather(*(client.run(self._stop) for client in self.clients))
+
+        try:
+            self._loop.run_until_complete(all_of_them())
+        except BaseException as error:  # it is raised where the clients are used
+            self._error = error
+        finally:
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_until(lambda: self._error is not None or all(one.answers for one in self.clients), 30, "all are open")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(RuntimeError):  # it has ended, and closed its loop
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+
+    def wait_version(self, version: str, timeout: float) -> None:
+        """Wait until the newest answer of every client is of that version."""
+
+        def there() -> bool:
+            return all(one.version == version or one.end for one in self.clients)
+
+        wait_until(there, timeout, f"all WebSockets are at version {version}")
+
+    def assert_whole(self, *, counted: bool = True) -> None:
+        """Assert that no WebSocket was closed and every message was answered once, in order."""
+        for client in self.clients:
+            assert client.end is None, client.end
+            answers = [answer.split() for answer in client.answers if answer.split()[1] != "farewell"]
+            assert [answer[1] for answer in answers] == [str(number) for number in range(client.sent)]
+            versions = [int(answer[0]) for answer in answers]
+            assert versions == sorted(versions)
+            if counted:
+                assert [answer[2] for answer in answers] == [str(number + 1) for number in range(client.sent)]
