@@ -6,7 +6,7 @@ and last, `Malformed`. It does no I/O and knows nothing of responses (see `respo
 
 from collections import deque
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Request:
@@ -22,6 +22,7 @@ class Request:
         "headers",
         "http_version",
         "keep_alive",
+        "memo",
         "method",
         "query_string",
         "raw_path",
@@ -61,6 +62,8 @@ class Request:
         self.chunked = chunked
         self.expect_continue = expect_continue
         """`Expect: 100-continue` from an HTTP/1.1 client with a body."""
+        self.memo: Any = None
+        """What an interface layer has made of the head and may use again for the next equal one."""
         self.upgrade = upgrade
         """The Upgrade header, lower-case, if Connection names it in an HTTP/1.1 request (RFC 9110 section 7.8)."""
 

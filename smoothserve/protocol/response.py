@@ -58,6 +58,8 @@ class DefaultHeaders:
         self.known: dict[bytes, int] = {}
         #: Fields that have been sent, by name and value: their lines, validated; of Content-Length the number.
         self.fields: dict[object, bytes | int] = {}
+        #: The same for the whole of what a WSGI application has said: see `wsgi.head`.
+        self.answers: dict[object, tuple[int, bytes, int | None]] = {}
         self.block = b""
         self.render()
 
@@ -70,6 +72,20 @@ class DefaultHeaders:
         """Return the block without the headers of these names."""
         lines = [(b"date", self._date), *self._fixed]
         return b"".join([b"%b: %b\r\n" % line for line in lines if line[0] not in names])
+
+    def render_known(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None] | None:
+        """Return the lines of headers that are all remembered, and their Content-Length; None if one is not."""
+        parts = []
+        declared: int | None = None
+        for field in headers:
+            line = self.fields.get(field)
+            if type(line) is bytes:
+                parts.append(line)
+            elif line is None or declared is not None:
+                return None
+            else:
+                declared = cast("int", line)
+        return b"".join(parts), declared
 
     def remember(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Remember fields that have been validated as part of a head, but for those that need a thought each time."""
@@ -190,6 +206,11 @@ class Response:
         except (KeyError, TypeError):
             pass  # a field that is new, or no tuple
         self._start_anew(status, status_line, headers, defaults)
+
+    def start_again(self, status: int, lines: bytes, declared: int | None, defaults: DefaultHeaders) -> None:
+        """Start with the rendered lines of headers that an earlier answer has been started with."""
+        head = b"%b%b%b" % (STATUS_LINES[status], defaults.block, lines)
+        self._frame(status, head, declared, keep_alive=self.keep_alive)
 
     def _start_anew(
         self, status: int, status_line: bytes, headers: list[tuple[bytes, bytes]], defaults: DefaultHeaders

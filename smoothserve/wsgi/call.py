@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
 from smoothserve.wsgi.body import ClientDisconnectedError
-from smoothserve.wsgi.head import CONTENT_LENGTH, parse_headers, parse_status
+from smoothserve.wsgi.head import CONTENT_LENGTH, answer_key, parse_headers, parse_status, remember_answer
 from smoothserve.wsgi.output import TAKE_BYTES, Output
 from smoothserve.wsgi.streams import FileWrapper
 
@@ -103,12 +103,20 @@ class Call:
                 self._declared = None
         elif self.response.started:
             raise InvalidResponseError("start_response() was called a second time, without exc_info")
-        code, reason = parse_status(status)
-        fields = parse_headers(headers, self._log)
-        self.response.start(code, fields, self._defaults, reason)
-        for name, value in fields:
-            if name is CONTENT_LENGTH:
-                self._declared = int(value)
+        key = answer_key(status, headers)
+        known = self._defaults.answers.get(key) if key is not None else None
+        if known is not None:
+            code, lines, self._declared = known
+            self.response.start_again(code, lines, self._declared, self._defaults)
+        else:
+            code, reason = parse_status(status)
+            fields = parse_headers(headers, self._log)
+            self.response.start(code, fields, self._defaults, reason)
+            for name, value in fields:
+                if name is CONTENT_LENGTH:
+                    self._declared = int(value)
+            if key is not None and reason is None:
+                remember_answer(key, code, fields, self._defaults)
         self._bodiless = code in (204, 205, 304) or self.request.method == "HEAD"
         return self.write
 

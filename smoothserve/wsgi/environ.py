@@ -63,6 +63,23 @@ class EnvironBuilder:
     def build(self, request: Request, connection: ExchangeConnection, content_length: int | None) -> WSGIEnvironment:
         """Return the environ of a request, without `wsgi.input`. `content_length` is that of the decoded body."""
         key = (connection.scheme, connection.server)
+        memo = request.memo
+        if memo and memo[0] is self and memo[1] == key and content_length == request.content_length:
+            environ: WSGIEnvironment = memo[2].copy()
+        else:
+            environ = self._build(request, key, content_length)
+            if content_length == request.content_length:
+                # Kept only for heads that come again.
+                request.memo = () if memo is None else (self, key, environ.copy())
+        client = connection.client
+        if client is not None:
+            environ["REMOTE_ADDR"] = client[0]
+            environ["REMOTE_PORT"] = str(client[1])
+        return environ
+
+    def _build(
+        self, request: Request, key: tuple[str, tuple[str, int | None] | None], content_length: int | None
+    ) -> WSGIEnvironment:
         template = self._templates.get(key)
         if template is None:
             template = self._make_template(*key)
@@ -72,10 +89,6 @@ class EnvironBuilder:
         environ["QUERY_STRING"] = request.query_string.decode("latin-1")
         environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
         environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.http_version]
-        client = connection.client
-        if client is not None:
-            environ["REMOTE_ADDR"] = client[0]
-            environ["REMOTE_PORT"] = str(client[1])
         if content_length is not None:
             environ["CONTENT_LENGTH"] = str(content_length)
         names = self._names

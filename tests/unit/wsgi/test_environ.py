@@ -211,3 +211,49 @@ def test_what_is_remembered_of_clients_is_bounded() -> None:
         environs = server.application.environs
         assert len(environs._names) <= 512
         assert len(environs._templates) <= 64
+
+
+def test_a_head_that_comes_again_has_the_same_environ_and_one_of_its_own() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append({**environ, "wsgi.input": None})
+        environ["HTTP_HOST"] = environ["mine"] = "changed"
+        start_response("200 OK", [])
+        return [b""]
+
+    head = request("GET", "/a?b", [(b"x-a", b"1"), (b"x-a", b"2")])
+    with Server(app) as server:
+        for _ in range(4):
+            server.answer(head)
+    assert seen[0] == seen[1] == seen[2] == seen[3]
+    assert seen[0]["HTTP_X_A"] == "1,2"
+    assert "mine" not in seen[3]
+
+
+def test_a_head_that_comes_again_on_another_connection_has_that_ones_addresses() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ)
+        start_response("200 OK", [])
+        return [b""]
+
+    head = request()
+    with Server(app) as server:
+        for _ in range(3):
+            usual, other, secure, local = (FakeConnection() for _ in range(4))
+            other.client, other.server = ("203.0.113.9", 4), ("198.51.100.2", 81)
+            secure.scheme = "https"
+            local.client, local.server = None, ("/run/app.sock", None)
+            for connection in (usual, other, secure, local):
+                server.answer(head, b"", connection)
+    keys = ("REMOTE_ADDR", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme")
+    found = [tuple(environ[key] for key in keys) for environ in seen]
+    expected = [
+        ("192.0.2.7", "198.51.100.1", "8000", "http"),
+        ("203.0.113.9", "198.51.100.2", "81", "http"),
+        ("192.0.2.7", "198.51.100.1", "8000", "https"),
+        ("", "example.org", "80", "http"),
+    ]
+    assert found == expected * 3

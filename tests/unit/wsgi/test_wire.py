@@ -227,3 +227,45 @@ def test_a_client_that_leaves_ends_the_iteration(run: Run, http: str) -> None:
             assert server.log == ""
 
     run(scenario())
+
+
+_ANSWERS: dict[str, tuple[str, Any, list[bytes]]] = {
+    "/plain": ("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")], [b"ok"]),
+    "/own-reason": ("200 Fine", [("Content-Type", "text/plain"), ("Content-Length", "2")], [b"ok"]),
+    "/not-found": ("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "2")], [b"no"]),
+    "/cookies": ("200 OK", [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")], [b"ok"]),
+    "/lists": ("200 OK", [["Content-Type", "text/plain"]], [b"ok"]),
+    "/tuple": ("200 OK", (("Content-Type", "text/html"),), [b"ok"]),
+    "/not-modified": ("304 Not Modified", [("ETag", "x")], []),
+    "/closing": ("200 OK", [("Connection", "close"), ("Content-Length", "2")], [b"ok"]),
+    "/short": ("200 OK", [("Content-Length", "9")], [b"ok"]),
+    "/injected": ("200 OK", [("X", "a\r\nb: c")], [b"ok"]),
+}
+
+
+def test_an_answer_that_has_been_given_before_is_given_again_as_at_first(run: Run, http: str) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        status, headers, body = _ANSWERS[environ["PATH_INFO"]]
+        start_response(status, headers)
+        return body
+
+    async def scenario() -> None:
+        async with serving_wsgi(app, http) as server:
+
+            async def ask(path: str, method: str) -> bytes:
+                client = await server.connect()
+                client.send(get(path, "Connection: close", method=method))
+                data = b""
+                while part := await asyncio.wait_for(client.reader.read(), 10):
+                    data += part
+                await client.close()
+                return b"\r\n".join(line for line in data.split(b"\r\n") if not line.startswith(b"date:"))
+
+            first = {(path, method): await ask(path, method) for path in _ANSWERS for method in ("GET", "HEAD")}
+            for _ in range(2):
+                assert {key: await ask(*key) for key in first} == first
+            assert first["/plain", "GET"].startswith(b"HTTP/1.1 200 OK\r\n")
+            assert first["/own-reason", "GET"].startswith(b"HTTP/1.1 200 Fine\r\n")
+            assert first["/injected", "GET"].startswith(b"HTTP/1.1 500 ")
+
+    run(scenario())
