@@ -676,17 +676,17 @@ def test_at_the_stop_websockets_are_closed_with_1001(run: Run, codec: str) -> No
     run(scenario())
 
 
-def test_one_byte_fragments_on_a_thousand_connections_hold_bounded_memory(run: Run) -> None:
+def test_one_byte_fragments_on_many_connections_hold_bounded_memory(run: Run) -> None:
     import tracemalloc
 
     async def scenario() -> None:
         async with serving(echo, websocket_options={"max_message_bytes": 4096}) as server:
-            clients = [(await connect(server))[0] for _ in range(100)]
+            clients = [(await connect(server))[0] for _ in range(40)]
             tracemalloc.start()
             before = tracemalloc.get_traced_memory()[0]
             for client in clients:
                 client.send(BINARY, b"x", fin=False)
-                client.raw.send(frame(0x00, b"x") * 3000)
+                client.raw.send(frame(0x00, b"x") * 2000)
             await asyncio.sleep(0)
             for client in clients:
                 client.send(PING, b"through?")
