@@ -49,6 +49,12 @@ def expect_equal(seen: object, wanted: object, what: str = "value") -> None:
         raise Failure(f"{what} is {seen!r}, not {wanted!r}")
 
 
+async def _connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE)
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return reader, writer
+
+
 class Talk:
     """One connection of the client's, for one check."""
 
@@ -59,13 +65,19 @@ class Talk:
         """Path of the check's application side; more may be put behind it."""
         self.data = b""
         self.ended = False
+        self._closing = False
 
     @classmethod
     async def open(cls, host: str, port: int, target: bytes) -> Self:
         """Connect."""
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(reader, writer, target)
+        return cls(*await _connect(host, port), target)
+
+    async def _reconnect(self) -> None:
+        host, port = self._writer.get_extra_info("peername")[:2]
+        await self.close()
+        self._reader, self._writer = await _connect(host, port)
+        self.data = b""
+        self.ended = self._closing = False
 
     @property
     def address(self) -> tuple[str, int]:
@@ -102,7 +114,12 @@ class Talk:
         version: bytes = b"1.1",
         length: int | None = None,
     ) -> None:
-        """Send a request to the application's side; `length` belies the body's."""
+        """Send a request to the application's side, on a new connection if the server has said that it closes this one.
+
+        `length` belies the body's.
+        """
+        if self._closing:
+            await self._reconnect()
         lines = [b"%b %b%b HTTP/%b" % (method, self.target, suffix, version), b"Host: a", *fields]
         if body or length is not None:
             lines.append(b"Content-Length: %d" % (len(body) if length is None else length))
@@ -135,6 +152,7 @@ class Talk:
             if answers and answers[0].whole and (b"\r\n\r\n" in self.data or self.ended):
                 expect(not answers[0].faults, "; ".join(answers[0].faults))
                 self.data = b""
+                self._closing = "close" in ",".join(answers[0].values("connection")).lower()
                 return answers[0]
             if self.ended:
                 raise Failure(f"no whole answer: {self.data[-200:]!r}")
@@ -215,7 +233,7 @@ async def run_check(check: Check, host: str, port: int) -> Finding:
             await check.ask(talk)
         finally:
             await talk.close()
-    except (Failure, OSError, TimeoutError) as error:
+    except Exception as error:
         fault = f"client: {_say(error)}"
     try:
         found = await result_of(run, host, port)
@@ -224,8 +242,10 @@ async def run_check(check: Check, host: str, port: int) -> Finding:
     return Finding(check, "; ".join(part for part in (found and f"application: {found}", fault) if part))
 
 
-def _say(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _say(error: Exception) -> str:
+    if isinstance(error, Failure) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 async def result_of(run: str, host: str, port: int) -> str:

@@ -24,9 +24,10 @@ def assert_all_pass(findings: list[Finding]) -> None:
 
 
 @pytest.mark.parametrize("codec", _CODECS)
-@pytest.mark.parametrize("version", ["2.3", "2.5"])
-def test_every_check_of_asgi_passes(start: StartServer, codec: str, version: str) -> None:
-    server = start("conformance.asgi.application:app", "--http", codec, "--asgi-spec-version", version)
+@pytest.mark.parametrize(("version", "websocket"), [("2.3", "fast"), ("2.5", "wsproto")])
+def test_every_check_of_asgi_passes(start: StartServer, codec: str, version: str, websocket: str) -> None:
+    options = ("--http", codec, "--asgi-spec-version", version, "--websocket", websocket)
+    server = start("conformance.asgi.application:app", *options)
     assert_all_pass(run(ASGI_CHECKS, server))
 
 
