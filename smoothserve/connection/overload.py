@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Callable
 
+from smoothserve.connection.fixed import FixedExchange
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import Application, Exchange, ExchangeConnection
-from smoothserve.protocol.response import DefaultHeaders, Response
+from smoothserve.protocol.response import DefaultHeaders
 
 #: Seconds after which a client may ask again.
 RETRY_AFTER = 1
@@ -48,7 +49,7 @@ class Overload:
         """Make the exchange for a request."""
         if self._is_full():
             self._note()
-            return RefusedExchange(connection, request, self._defaults)
+            return FixedExchange(connection, request, self._defaults, 503, _HEADERS, b"Service Unavailable\n")
         return self._application.exchange(connection, request)
 
     def _note(self) -> None:
@@ -58,42 +59,3 @@ class Overload:
             self._error_log.warning("overloaded: requests answered with 503: %d", self._refused)
             self._reported_at = now
             self._refused = 0
-
-
-class RefusedExchange:
-    """Implements `Exchange`: one request that is answered with 503 and Retry-After."""
-
-    def __init__(self, connection: ExchangeConnection, request: Request, defaults: DefaultHeaders) -> None:
-        self.request = request
-        self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
-        self.dropped = False
-        self._connection = connection
-        self._defaults = defaults
-
-    def start(self) -> None:
-        """Answer."""
-        connection, response = self._connection, self.response
-        if not connection.keep_alive_allowed():
-            response.keep_alive = False
-        response.start(503, _HEADERS, self._defaults)
-        connection.write(response.data_to_send(b"Service Unavailable\n", more=False))
-        connection.answer_finished(self)
-        connection.call_returned(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Do without the body."""
-
-    def body_ended(self) -> None:
-        """Do without the body."""
-
-    def input_ended(self) -> None:
-        """Nothing waits for it."""
-
-    def client_left(self) -> None:
-        """Nothing waits for it."""
-
-    def writable_again(self) -> None:
-        """Nothing waits for it."""
-
-    def cancel(self) -> None:
-        """Nothing is under way."""

@@ -150,6 +150,13 @@ class HandOver(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class StopAhead(Message):
+    """The server will stop soon: serve on, but tell balancers that ask (`--health-path`)."""
+
+    kind = "stop-ahead"
+
+
+@dataclass(frozen=True, slots=True)
 class ReopenLogs(Message):
     """Open the log files afresh: they have been rotated."""
 
@@ -180,6 +187,7 @@ KINDS: dict[str, type[Message]] = {
         Receive,
         HandOver,
         ReopenLogs,
+        StopAhead,
     )
 }
 

@@ -154,6 +154,7 @@ def configuration_of(settings: Settings) -> Configuration:
             kill_timeout=settings.kill_timeout,
             linger_timeout=settings.linger_timeout,
             max_draining=settings.max_draining,
+            shutdown_delay=settings.shutdown_delay,
         ),
         recipe=Recipe(
             settings=settings.to_dict(),

@@ -99,6 +99,11 @@ class ReopenLogs(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceStop(Action):
+    """Tell every worker that the server will stop soon (`--shutdown-delay`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit(Action):
     """End the master."""
 

@@ -17,3 +17,5 @@ class Policy:
     kill_timeout: float = 5.0
     linger_timeout: float = 10.0
     max_draining: int = 2
+    shutdown_delay: float = 0.0
+    """From TERM to the stop: the workers serve on, and health checks say 503."""

@@ -11,6 +11,7 @@ from typing import Any
 from smoothserve.master import events
 from smoothserve.master.actions import (
     Action,
+    AnnounceStop,
     CloseListeners,
     Forget,
     Kill,
@@ -89,7 +90,8 @@ class MasterState:
     def next_deadline(self) -> float | None:
         """Return when a `Tick` is due at the latest (monotonic seconds), None: not at all."""
         due = self.crew.deadlines()
-        for deadline in (self.reload.deadline() if self.reload else None, self.succession.recycling.deadline()):
+        reload = self.reload.deadline() if self.reload else None
+        for deadline in (reload, self.succession.recycling.deadline(), self._stop.begins_at):
             if deadline is not None:
                 due.append(deadline)
         return min(due, default=None)
@@ -109,6 +111,8 @@ class MasterState:
         worker.deadline = None
         self.served = True
         self._interface = event.interface
+        if self._stop.begins_at is not None:
+            self.crew.do(AnnounceStop())
         swap = self.succession.swap
         if swap and swap.owns(worker):
             swap.note_ready(worker, event.at)
@@ -239,6 +243,7 @@ class MasterState:
     # time
 
     def _on_tick(self, event: events.Tick) -> None:
+        self._stop.tick(event.at)
         for worker in list(self.crew.workers.values()):
             if worker.handover_due is not None and event.at >= worker.handover_due:
                 swap = self.succession.swap

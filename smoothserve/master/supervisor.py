@@ -24,6 +24,7 @@ from smoothserve.control.messages import (
     Message,
     Receive,
     ReopenLogs,
+    StopAhead,
     Unknown,
     parse_message,
 )
@@ -117,6 +118,7 @@ class Supervisor:
             actions.DropConfiguration: self._drop_configuration,
             actions.CloseListeners: self._close_listeners,
             actions.ReopenLogs: self._reopen_logs,
+            actions.AnnounceStop: self._announce_stop,
             actions.Exit: self._exit,
         }
 
@@ -380,6 +382,11 @@ class Supervisor:
         self._log.info("log files reopened")
         for number in list(self._processes):
             self._send(number, ReopenLogs())
+
+    def _announce_stop(self, action: actions.AnnounceStop) -> None:
+        del action
+        for number in list(self._processes):
+            self._send(number, StopAhead())
 
     def _exit(self, action: actions.Exit) -> None:
         self._exit_code = action.code

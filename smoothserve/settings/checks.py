@@ -159,6 +159,13 @@ def check_path(text: str) -> str:
     return text
 
 
+def check_url_path(text: str) -> str:
+    """Check a path as a client asks for it, without a query."""
+    if not re.fullmatch(r"/[!$&'()*+,;=:@%/\-._~0-9A-Za-z]*", text):
+        raise NotAllowedError("is not a path such as /healthz: it begins with a slash and has no space, ? or #")
+    return text
+
+
 def check_root_path(text: str) -> str:
     """Check the path an application is mounted at; the normal form has no slash at its end (as SCRIPT_NAME has)."""
     path = text.rstrip("/")

@@ -19,6 +19,7 @@ from smoothserve.settings.checks import (
     check_log_format,
     check_path,
     check_root_path,
+    check_url_path,
     check_websocket_handover,
 )
 from smoothserve.settings.kinds import Choice, Seconds, Several, Switch, Text, Whole
@@ -199,6 +200,12 @@ class Settings:
         "How long requests in hand may take to finish after TERM; what is left is cut.",
         aliases=("--timeout-graceful-shutdown",),
     )
+    shutdown_delay: float = declare(
+        0.0,
+        Seconds(0.0, 3600.0),
+        RELOAD,
+        "How long after TERM everything is served on, while --health-path answers 503, for balancers that lag.",
+    )
     drain_timeout: float = declare(
         300.0,
         Seconds(),
@@ -332,6 +339,21 @@ class Settings:
         Seconds(above_minimum=True),
         WEBSOCKET,
         "How long a call may take to return after its disconnect before its WebSocket is handed over.",
+    )
+
+    health_path: str | None = declare(
+        None,
+        Text("PATH", "a path that begins with a slash", check_url_path),
+        HTTP,
+        "Answer this path without the application: 200 while the server serves, reloads included, 503 from TERM on.",
+        default_text="none",
+    )
+    live_path: str | None = declare(
+        None,
+        Text("PATH", "a path that begins with a slash", check_url_path),
+        HTTP,
+        "Answer this path without the application: 200 until the worker has left.",
+        default_text="none",
     )
 
     max_request_line_bytes: int = declare(

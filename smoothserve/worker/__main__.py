@@ -27,6 +27,7 @@ from smoothserve.asgi.websocket import ASGIWebSockets
 from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
+from smoothserve.connection.health import Health
 from smoothserve.connection.overload import Overload
 from smoothserve.connection.service import Service, Timeouts
 from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
@@ -249,7 +250,7 @@ def _assemble(
 
 
 def _bound(service: Service, settings: Settings) -> None:
-    """Put the bounds on what is in hand in front of the application, where there are any."""
+    """Put bounds on what is in hand, and health checks, in front of the application, where there are any."""
     application = service.application
     bounds: list[Callable[[], bool]] = []
     if settings.max_concurrent_requests:
@@ -263,6 +264,14 @@ def _bound(service: Service, settings: Settings) -> None:
             lambda: any(is_full() for is_full in bounds),
             defaults=service.defaults,
             error_log=service.error_log,
+        )
+    if settings.health_path or settings.live_path:
+        service.application = Health(
+            service.application,
+            lambda: service.stopping,
+            health_path=settings.health_path,
+            live_path=settings.live_path,
+            defaults=service.defaults,
         )
 
 

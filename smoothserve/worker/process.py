@@ -31,6 +31,7 @@ from smoothserve.control.messages import (
     ReceiverStuck,
     Recycle,
     ReopenLogs,
+    StopAhead,
     parse_message,
 )
 from smoothserve.worker.recycling import Cause
@@ -173,6 +174,8 @@ class Worker:
             self._drain(message)
         elif isinstance(message, ReopenLogs):
             self._reopen_logs()
+        elif isinstance(message, StopAhead):
+            self._service.stopping = True
         else:
             self._error_log.warning("a message from the master that this version does not know: %s", message)
 
