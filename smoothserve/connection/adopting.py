@@ -6,7 +6,9 @@ predecessor gone changes nothing: then the socket is ours alone.
 
 import contextlib
 import os
+import resource
 import socket
+import sys
 from typing import Any
 
 from smoothserve.connection.acceptor import attach
@@ -15,12 +17,14 @@ from smoothserve.connection.service import Service
 from smoothserve.connection.websocket import WebSocketConnection
 from smoothserve.connection.websocket_options import WebSocketResumption
 from smoothserve.control.channel import Channel, Packet
-from smoothserve.control.handover import HandoverError, HandoverReceiver, Offered, parse_content
+from smoothserve.control.handover import HandoverError, HandoverReceiver, Offered, SenderDone, parse_content
 from smoothserve.control.scoreboard import Counter
 
 AnyResumption = Resumption | WebSocketResumption
 #: The kinds of connections that this version can go on with.
 KINDS: tuple[str, ...] = ("http", "websocket")
+#: Descriptors that are left to the application and to the master's messages: offers do not use up the last ones.
+KEPT_FREE = 16
 
 
 class Adopting:
@@ -32,9 +36,16 @@ class Adopting:
         self._receiver = HandoverReceiver()
         #: Sockets whose ACK is not in the kernel yet.
         self._acknowledged: list[tuple[int, Any, Any, AnyResumption]] = []
-        service.adopting.add(channel)
+        self._short_said = False
+        self.left: int | None = None
+        """How many connections the predecessor still has, as it said last."""
+        service.adopting.add(self)
         service.loop.add_reader(channel.fileno(), self._on_readable)
         self._send()
+
+    def filenos(self) -> list[int]:
+        """Return the descriptors of the channel and of what is not a connection yet."""
+        return [*self._channel.filenos(), *(fd for fd, *_ in self._acknowledged)]
 
     def _on_readable(self) -> None:
         for packet in self._channel.receive():
@@ -43,7 +54,7 @@ class Adopting:
             self._service.loop.remove_reader(self._channel.fileno())
             self._service.loop.remove_writer(self._channel.fileno())
             self._adopt_acknowledged()
-            self._service.adopting.discard(self._channel)
+            self._service.adopting.discard(self)
             self._channel.close()
 
     def _take(self, packet: Packet) -> None:
@@ -53,6 +64,10 @@ class Adopting:
             for event in events:
                 if isinstance(event, Offered):
                     self._answer(event, fds)
+                elif isinstance(event, SenderDone):
+                    self.left = event.left
+            if packet.truncated:
+                self._say_short()
         except HandoverError as error:
             self._service.error_log.error("handover: %s", error)
         finally:
@@ -64,6 +79,10 @@ class Adopting:
         """Acknowledge or refuse. Takes the connection's descriptor out of `fds` if it is ours now."""
         if self._service.draining:
             self._receiver.refuse(event.offer, "draining")
+            return
+        if fds[0] >= _last_to_take():
+            self._receiver.refuse(event.offer, "short of file descriptors")
+            self._say_short()
             return
         meta, leftover = event.meta, event.leftover
         if event.in_file:
@@ -91,6 +110,15 @@ class Adopting:
         options = self._service.websockets
         return options is not None and options.handover.mode != "off"
 
+    def _say_short(self) -> None:
+        """Say, once for each predecessor, that connections have to stay with it."""
+        if not self._short_said:
+            self._short_said = True
+            self._service.error_log.warning(
+                "short of descriptors: connections stay with the worker that hands them over, which tries again. "
+                "Raise `ulimit -n` (LimitNOFILE)"
+            )
+
     def _send(self) -> None:
         for packet in self._receiver.packets_to_send():
             self._channel.send(packet)
@@ -109,6 +137,12 @@ class Adopting:
         acknowledged, self._acknowledged = self._acknowledged, []
         for fd, client, server, resumption in acknowledged:
             adopt(self._service, fd, client, server, resumption)
+
+
+def _last_to_take() -> int:
+    """Return the first descriptor number that no offer may have. The lowest free number is given out first."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(KEPT_FREE, limit // 8)
 
 
 def adopt(service: Service, fd: int, client: Any, server: Any, resumption: AnyResumption) -> None:

@@ -72,18 +72,25 @@ class Link:
         self.receiver = receiver
         self.sender = HandoverSender()
         self.offers: dict[int, tuple[Offerable, bytes, list[int]]] = {}
+        self.said_left = -1
+        """What the receiver has last been told of what is left here."""
 
     @property
     def usable(self) -> bool:
         """Whether connections can be offered over it."""
         return self.sender.usable and not self.channel.closed
 
+    def filenos(self) -> list[int]:
+        """Return the descriptors of the channel, and of the files that go along with offers."""
+        return [*self.channel.filenos(), *(fd for _, _, extra in self.offers.values() for fd in extra)]
+
 
 class Offering:
     """Hands connections over, on any number of links in turn.
 
     `on_settled` is called when everything that was held has been handed over or taken back; `on_stuck` when a receiver
-    (its number is passed) answers neither offers nor cancellations.
+    (its number is passed) answers neither offers nor cancellations. `count_left` says how many connections are still
+    here, for the receivers to know.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class Offering:
         on_stuck: Callable[[int], None],
         on_ready: Callable[[], None],
         on_incompatible: Callable[[], None],
+        count_left: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._on_handed_over = on_handed_over
@@ -101,6 +109,7 @@ class Offering:
         self._on_stuck = on_stuck
         self._on_ready = on_ready
         self._on_incompatible = on_incompatible
+        self._count_left = count_left
         self.links: list[Link] = []
         self._turn = 0
         self._held: set[Offerable] = set()
@@ -109,6 +118,7 @@ class Offering:
         self._collecting: list[Candidate] = []
         self._timer: asyncio.TimerHandle | None = None
         self._scheduled = False
+        self._telling = False
         self.closed = False
 
     @property
@@ -175,9 +185,14 @@ class Offering:
         self._check_settled()
 
     def close(self) -> None:
-        """Offer nothing more: what is held goes back; what is offered is decided by its answer."""
+        """Offer nothing more: what is held goes back; what is offered is decided by its answer.
+
+        `tick` goes on being called as long as there are links.
+        """
         self.closed = True
         self._take_back_held()
+        for link in list(self.links):
+            self._end_if_over(link)
 
     # offering
 
@@ -273,9 +288,15 @@ class Offering:
         if link.channel.closed:
             self._close_link(link)
         self._send(link)
+        self._end_if_over(link)
         if self._held:
             self._schedule()
         self._check_settled()
+
+    def _end_if_over(self, link: Link) -> None:
+        """Close a channel on which nothing more is offered or answered."""
+        if self.closed and not link.offers:
+            self._close_link(link)
 
     def _close_link(self, link: Link) -> None:
         if link not in self.links:
@@ -339,6 +360,21 @@ class Offering:
     def _check_settled(self) -> None:
         if self.settled:
             self._on_settled()
+            if not self._telling:
+                self._telling = True
+                self._loop.call_soon(self._tell_receivers)
+
+    def _tell_receivers(self) -> None:
+        """Say that nothing is on its way, and how much may still follow."""
+        self._telling = False
+        if not self.settled:
+            return
+        left = self._count_left()
+        for link in self.links:
+            if link.usable and link.sender.greeted and link.said_left != left:
+                link.said_left = left
+                link.sender.done(left)
+                self._send(link)
 
 
 def _written(content: bytes) -> int:

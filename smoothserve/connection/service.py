@@ -63,6 +63,13 @@ class Call(Protocol):
         """Cut the call."""
 
 
+class HoldsDescriptors(Protocol):
+    """What has descriptors of its own that no forked child may keep."""
+
+    def filenos(self) -> list[int]:
+        """Return them."""
+
+
 class AccessLog(Protocol):
     """Where finished answers are noted."""
 
@@ -131,12 +138,14 @@ class Service:
         self._rated = self.now, 0
         """When the rate was last averaged, and at how many requests."""
         self.balance: Balance | None = None
-        self.adopting: set[Channel] = set()
-        """The channels on which connections are taken over."""
+        self.adopting: set[HoldsDescriptors] = set()
+        """Where connections are taken over."""
         self.adopted = 0
         self.handed_over = 0
         self.offering: Offering | None = None
         """Where idle connections are handed over while draining; None if there is no receiver, and none to come."""
+        self._ending: list[Offering] = []
+        """Former ones, with offers that have no answer yet."""
         self.linger_until = inf
         """While draining: when the last idle connection is closed."""
         self._linger = 0.0
@@ -164,10 +173,22 @@ class Service:
         """Return the descriptors of all connections and handover channels: what no forked child may keep."""
         found = [connection.fileno() for connection in self.connections]
         found += [sock.fileno() for sock in self.attaching.values()]
-        found += [channel.fileno() for channel in self.adopting]
-        if self.offering is not None:
-            found += [link.channel.fileno() for link in self.offering.links]
+        for holder in self.adopting:
+            found += holder.filenos()
+        for offering in self._offerings():
+            for link in offering.links:
+                found += link.filenos()
         return found
+
+    def _offerings(self) -> list[Offering]:
+        return [*self._ending, self.offering] if self.offering is not None else self._ending
+
+    def _end_offering(self) -> None:
+        """Offer nothing more. What is offered already is seen to its end, whatever becomes of us."""
+        if self.offering is not None:
+            self.offering.close()
+            self._ending.append(self.offering)
+            self.offering = None
 
     @property
     def empty(self) -> bool:
@@ -177,6 +198,7 @@ class Service:
     def await_receiver(self, on_settled: Callable[[], None], on_stuck: Callable[[int], None]) -> Offering:
         """Keep connections while draining: there is a receiver for them, or one is to come."""
         if self.offering is None or self.offering.closed:
+            self._end_offering()
             self.offering = Offering(
                 self.loop,
                 on_handed_over=self._note_handed_over,
@@ -184,6 +206,7 @@ class Service:
                 on_stuck=on_stuck,
                 on_ready=self._collect,
                 on_incompatible=self.stop_handing_over,
+                count_left=lambda: len(self.connections),
             )
         return self.offering
 
@@ -226,9 +249,7 @@ class Service:
         self.linger_until = inf
         self._on_empty = None
         self.drain.end()
-        if self.offering is not None:
-            self.offering.close()
-            self.offering = None
+        self._end_offering()
         for connection in list(self.connections):
             connection.end_drain()
 
@@ -245,6 +266,9 @@ class Service:
         # A time-out changes the set.
         for connection in [one for one in self.connections if one.deadline <= now]:
             connection.timed_out()
+        self._ending = [offering for offering in self._ending if offering.links]
+        for offering in self._ending:
+            offering.tick()
         if self.draining and self.offering is not None:
             self.offering.tick()
             # Those that were refused for the moment, or came back.

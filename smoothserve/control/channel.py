@@ -79,6 +79,10 @@ class Channel:
         """Return the socket's descriptor, for a selector or an event loop."""
         return self._sock.fileno()
 
+    def filenos(self) -> list[int]:
+        """Return the socket's descriptor and those that wait to be sent: what no forked child may keep."""
+        return [self._sock.fileno(), *(fd for _, fds in self._queue for fd in fds)]
+
     @property
     def wants_write(self) -> bool:
         """Whether packets wait for the socket to become writable."""

@@ -63,7 +63,10 @@ class Returned(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStuck(Event):
-    """The receiver answers neither offer nor cancellation: only its death can decide who owns the connections."""
+    """The receiver answers neither offer nor cancellation: only its death can decide who owns the connections.
+
+    Or it has not even greeted: it owns none of them, but is as little of use.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +228,17 @@ class HandoverSender:
 
     def next_deadline(self) -> float | None:
         """Return when `tick` has something to do."""
-        if self._stuck:
+        if self._stuck or self.closed:
             return None
         awaited = [self._cancelled.get(number, at) for number, at in self._unanswered.items()]
-        if self._waiting and not self.greeted:
+        if self._silent:
+            awaited.append(self._hello_awaited_at + ANSWER_TIMEOUT)
+        elif self._waiting and not self.greeted:
             awaited.append(self._hello_awaited_at)
         return min(awaited) + ANSWER_TIMEOUT if awaited else None
 
     def tick(self, now: float) -> list[Event]:
-        """Cancel offers without an answer. A receiver that does not answer that either is stuck.
+        """Cancel offers without an answer. A receiver that does not answer that either, or never greets, is stuck.
 
         Take the packets that have arrived first: a worker that was busy for long may have its answers unread.
         """
@@ -246,6 +251,9 @@ class HandoverSender:
             elif cancelled_at is not None and now >= cancelled_at + ANSWER_TIMEOUT and not self._stuck:
                 self._stuck = True
                 events.append(ReceiverStuck())
+        if self._silent and not self._stuck and now >= self._hello_awaited_at + 2 * ANSWER_TIMEOUT:
+            self._stuck = True
+            events.append(ReceiverStuck())
         if self._waiting and not self.greeted and now >= self._hello_awaited_at + ANSWER_TIMEOUT:
             self._silent = True
         if self._waiting and (self._cancelled or self._silent):

@@ -35,6 +35,7 @@ from smoothserve.control.messages import (
     parse_message,
 )
 from smoothserve.worker.recycling import Cause
+from smoothserve.worker.reserve import Reserve
 
 #: Seconds between two heartbeats to the master.
 HEARTBEAT_INTERVAL = 1.0
@@ -100,6 +101,7 @@ class Worker:
         self._linger: asyncio.TimerHandle | None = None
         self._receiver_due: asyncio.TimerHandle | None = None
         self._next_beat = 0.0
+        self._reserve = Reserve()
 
     async def run(self) -> None:
         """Boot, serve, drain. Returns when the worker may exit. Raise `BootError` if the application does not boot."""
@@ -138,15 +140,17 @@ class Worker:
     # the master's word
 
     def _on_control(self) -> None:
+        self._reserve.release()
         for packet in self._channel.receive():
             try:
-                message = parse_message(packet.data)
+                self._obey(parse_message(packet.data), packet.fds)
             except ControlError as error:
                 self._error_log.warning("%s", error)
-            else:
-                self._obey(message, packet.fds)
+            except Exception:  # noqa: BLE001 - whatever is wrong with one message, the next may be the one to leave
+                self._error_log.exception("defect in smoothserve, the worker goes on")
             for fd in packet.fds:
                 os.close(fd)
+        self._reserve.restore()
         if self._channel.closed:
             self._loop.remove_reader(self._channel.fileno())
             if not self._final:
@@ -328,6 +332,7 @@ class Worker:
         self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._tick()
         self._service.sweep()
+        self._reserve.restore()
         self._look_for_recycling()
         now = self._service.now
         if now >= self._next_beat:

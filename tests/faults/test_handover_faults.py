@@ -16,7 +16,7 @@ from tests.process.fixtures import Serve
 from tests.process.harness import assert_nothing_dropped
 from tests.process.hooks import Hooks
 from tests.process.idle import IdleClients
-from tests.process.processes import is_running, wait_until
+from tests.process.processes import is_running, open_count, wait_until
 
 CONNECTIONS = 300
 QUICK = ("--soak-interval", "0.1")
@@ -76,6 +76,35 @@ FORKED_AND_KILLED = """\
 
 """
 STOPPED = "    act = lambda: os.kill(os.getpid(), signal.SIGSTOP)\n"
+
+
+#: Deadlines that need not be waited for in full.
+IMPATIENT = """\
+    from smoothserve.control import handover
+    handover.ANSWER_TIMEOUT = 1.0
+
+"""
+#: An application that leaves its process without a free descriptor when it is asked to.
+EATS = """
+
+import resource
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (96, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+served = app
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "http" and scope["path"].startswith("/eat"):
+        number = 0
+        try:
+            while True:
+                os.open("/dev/null", os.O_RDONLY)
+                number += 1
+        except OSError:
+            await answer(send, b"eaten %d" % number)
+    else:
+        await served(scope, receive, send)
+"""
 
 
 def tells_master(number: signal.Signals) -> str:
@@ -214,8 +243,54 @@ def test_a_successor_out_of_descriptors_refuses_and_the_predecessor_serves_on(
         directory.deploy("3")
         server.reload()
         server.wait_drained()
+        server.wait_log("reload drained: generation 2")
         assert idle.lost == 0
-        assert idle.versions()["3"] > CONNECTIONS - 64
+        assert idle.versions() == {"3": CONNECTIONS}
+
+
+def test_a_predecessor_out_of_descriptors_hands_its_connections_over_all_the_same(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    directory.deploy("1", after=EATS)
+    server = serve(directory, "--workers", "1", *QUICK)
+    with IdleClients(server.target, 40) as idle:
+        idle.connections[0].sendall(b"GET /eat HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"eaten" in idle.connections[0].recv(65536)
+        directory.deploy("2")
+        server.reload()
+        server.wait_drained()
+        assert idle.versions() == {"2": 40}
+        assert idle.lost == 0
+    assert "no descriptor" not in server.log()
+
+
+def test_a_successor_that_is_short_of_descriptors_keeps_some_for_itself_and_says_so(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "1", "--linger-timeout", "1", *QUICK)
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        directory.deploy("2", before="import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n")
+        server.reload()
+        (new,) = set(server.workers[1:])
+        server.wait_log(rf"\[{new}\] \[WARNING\] short of descriptors: connections stay with the worker")
+        wait_until(lambda: idle.versions().get("2", 0) > 50, 20, "it has taken what it can")
+        assert open_count(new) <= 128 - 16
+        assert server.log().count("short of descriptors") == 1
+        assert idle.lost == 0
+
+
+def test_a_successor_stopped_before_it_greets_is_killed_and_nothing_is_lost(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    faulty = Faulty(serve, directory, tmp_path, IMPATIENT + STOPPED + BEFORE_RECEIVING)
+    server = faulty.server
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        faulty.begin_reload()
+        server.wait_log("answers no offers of worker 1: killed")
+        server.wait_reload("finished")
+        server.wait_drained()
+        assert idle.versions() == {"2": CONNECTIONS}
+        assert idle.lost == 0
 
 
 # the master dies, or is told something

@@ -1,6 +1,7 @@
 """Connections move from one worker's service to another's, and the client sees one connection all the time."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from smoothserve.connection.adopting import Adopting
 from smoothserve.connection.http import HTTPConnection
 from smoothserve.connection.service import Timeouts
 from smoothserve.control.channel import Channel, channel_pair
+from smoothserve.control.handover import HandoverReceiver
 from tests.unit.connection.harness import Server, serving, until
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -327,5 +329,112 @@ def test_the_idle_deadline_moves_along(run: Run, http: str) -> None:
             assert await client.rest() == b""
             assert loop.time() - began < 0.8
             await client.close()
+
+    run(scenario())
+
+
+def test_a_receiver_short_of_descriptors_refuses_before_the_last_ones_are_used_up(
+    run: Run, http: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            client = await both.old.connect()
+            await until(lambda: len(both.old.service.connections) == 1)
+            monkeypatch.setattr("smoothserve.connection.adopting._last_to_take", lambda: 3)
+            both.link()
+            both.drain()
+            await until(lambda: "short of descriptors" in both.new.log)
+            client.send(GET)
+            status, headers, body = await client.answer()
+            assert (status, body) == (200, b"old")
+            assert b"connection" not in headers
+            monkeypatch.undo()
+            await until(both.empty.is_set)
+            client.send(GET)
+            assert (await client.answer())[2] == b"new"
+            assert both.new.log.count("short of descriptors") == 1
+            await client.close()
+
+    run(scenario())
+
+
+def test_the_receiver_is_told_when_nothing_is_on_its_way_and_how_much_may_follow(run: Run, http: str) -> None:
+    release = asyncio.Event()
+
+    async def scenario() -> None:
+        async with pair(http, release) as both:
+            idle = [await both.old.connect() for _ in range(40)]
+            client = await both.old.connect()
+            client.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(lambda: len(both.old.service.connections) == 41 and len(both.old.service.calls) == 1)
+            both.link()
+            both.drain()
+            await until(lambda: both.adopting.left == 1)
+            assert both.new.service.adopted == 40
+            release.set()
+            await client.answer()
+            await until(lambda: both.adopting.left == 0)
+            for one in (client, *idle):
+                await one.close()
+
+    run(scenario())
+
+
+def test_a_worker_that_serves_on_sees_what_it_has_offered_to_its_end(
+    run: Run, http: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smoothserve.control.handover.ANSWER_TIMEOUT", 0.2)
+
+    async def scenario() -> None:
+        async with pair(http) as both:
+            clients = [await both.old.connect() for _ in range(5)]
+            await until(lambda: len(both.old.service.connections) == 5)
+            left, right = channel_pair()
+            mute = Channel(right)  # greets, and then answers nothing
+            for packet in HandoverReceiver().packets_to_send():
+                mute.send(packet)
+            both.old.service.hand_over(Channel(left), 7, both.settled.set, both.stuck.append)
+            both.drain()
+            offering = both.old.service.offering
+            assert offering is not None
+            await until(lambda: any(link.offers for link in offering.links))
+            held = both.old.service.filenos()
+            both.old.service.end_drain()
+            assert set(both.old.service.filenos()) == set(held), "the channel is still guarded"
+            await until(lambda: both.stuck == [7])
+            mute.close()
+            for client in clients:
+                client.send(GET)
+                assert (await client.answer())[2] == b"old"
+                await client.close()
+            await until(lambda: not both.old.service._ending)
+            assert left.fileno() == -1
+
+    run(scenario())
+
+
+def test_descriptors_that_wait_in_a_channel_are_known_to_the_fork_guard(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            clients = [await both.old.connect() for _ in range(40)]
+            await until(lambda: len(both.old.service.connections) == 40)
+            left, right = channel_pair()
+            left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+            mute = Channel(right)
+            for packet in HandoverReceiver().packets_to_send():
+                mute.send(packet)
+            both.old.service.hand_over(Channel(left), 7, both.settled.set, both.stuck.append)
+            both.drain()
+            offering = both.old.service.offering
+            assert offering is not None
+            (link,) = offering.links
+            await until(lambda: link.channel.wants_write)
+            queued = {fd for _, fds in link.channel._queue for fd in fds}
+            assert queued
+            assert queued <= set(both.old.service.filenos())
+            mute.close()
+            await until(lambda: not offering.links)
+            for client in clients:
+                await client.close()
 
     run(scenario())

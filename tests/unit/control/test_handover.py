@@ -136,10 +136,26 @@ def test_connections_do_not_wait_for_a_receiver_that_never_greets() -> None:
     assert pair.tick(ANSWER_TIMEOUT - 0.1) == []
     assert pair.tick(0.1) == [Returned(number, "the receiver does not answer")]
     assert not pair.usable()
-    assert pair.sender.next_deadline() is None
+    assert pair.tick(0.1) == []
     assert pair.to_sender() == [PeerGreeted(True)]
     assert pair.usable()
+    assert pair.sender.next_deadline() is None
     assert pair.offer() == number + 1
+
+
+def test_a_receiver_that_never_greets_is_stuck_after_ten_seconds() -> None:
+    pair = Pair(greeted=False)
+    pair.sender.packets_to_send()
+    number = pair.offer()
+    began = pair.now
+    assert pair.tick(ANSWER_TIMEOUT) == [Returned(number, "the receiver does not answer")]
+    assert pair.sender.next_deadline() == began + 2 * ANSWER_TIMEOUT
+    assert pair.tick(ANSWER_TIMEOUT - 0.1) == []
+    assert pair.tick(0.1) == [ReceiverStuck()]
+    assert pair.tick(ANSWER_TIMEOUT) == []
+    assert pair.sender.next_deadline() is None
+    assert pair.to_sender() == [PeerGreeted(True)]
+    assert not pair.usable()
 
 
 # offer and answer

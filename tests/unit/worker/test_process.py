@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import resource
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -21,6 +22,7 @@ from smoothserve.control.messages import (
     Message,
     Ready,
     Recycle,
+    ReopenLogs,
     parse_message,
 )
 from smoothserve.worker.process import Worker
@@ -86,6 +88,13 @@ async def ask(client: Client) -> bool:
     return b"connection" not in headers
 
 
+def end(adopting: Adopting) -> None:
+    """Close a receiver's end, if that has not happened yet."""
+    if not adopting._channel.closed:
+        asyncio.get_running_loop().remove_reader(adopting._channel.fileno())
+        adopting._channel.close()
+
+
 @asynccontextmanager
 async def master(**options: Any) -> AsyncIterator[Master]:
     ours, theirs = channel_pair()
@@ -134,14 +143,13 @@ def test_after_term_connections_are_kept_until_the_master_names_a_receiver() -> 
             left, right = channel_pair()
             one.say(HandOver(receiver=2), left.fileno())
             left.close()
-            Adopting(receiver.service, Channel(right))
+            adopting = Adopting(receiver.service, Channel(right))
             await one.hear(HandoverFinished)
             await asyncio.wait_for(one.run, 5.0)
             assert receiver.service.adopted == 1
             assert await ask(client)
             await client.close()
-            for channel in receiver.service.adopting:
-                channel.close()
+            end(adopting)
 
     asyncio.run(scenario())
 
@@ -207,3 +215,59 @@ def test_a_worker_with_a_cause_for_it_asks_once_to_be_replaced_and_serves_on() -
             await client.close()
 
     asyncio.run(scenario())
+
+
+def test_a_defect_in_obeying_one_message_does_not_keep_the_worker_from_draining(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        async with master() as one:
+
+            def reopen() -> None:
+                raise RuntimeError("defect")
+
+            one.worker._reopen_logs = reopen
+            one.say(ReopenLogs())
+            one.say(Drain(timeout=1.0, linger=0.0, final=True))
+            await asyncio.wait_for(one.run, 5.0)
+            assert "RuntimeError: defect" in one.server.log
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_at_its_limit_of_descriptors_still_takes_a_handover_channel_up() -> None:
+    async def scenario() -> None:
+        async with master() as one, serving(app) as receiver:
+            client = await one.client()
+            left, right = channel_pair()
+            with all_descriptors_used():
+                one.say(HandOver(receiver=2), left.fileno())
+                await until(lambda: one.server.service.offering is not None)
+            left.close()
+            adopting = Adopting(receiver.service, Channel(right))
+            one.say(Drain(timeout=20.0, linger=0.2))
+            await asyncio.wait_for(one.run, 5.0)
+            assert await ask(client)
+            assert receiver.service.adopted == 1
+            await client.close()
+            end(adopting)
+
+    asyncio.run(scenario())
+
+
+@contextmanager
+def all_descriptors_used() -> Iterator[None]:
+    """Leave this process without a free descriptor."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, limits[1]))
+    used = []
+    try:
+        with suppress(OSError):
+            while True:
+                used.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for fd in used:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
