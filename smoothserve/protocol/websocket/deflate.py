@@ -22,6 +22,10 @@ TAIL = b"\x00\x00\xff\xff"
 #: Pieces that the remembered window is made of at most; beyond them they are joined.
 MAX_PIECES = 64
 
+#: Streams that a message may consist of. Each copies what follows it, and two bytes are one: a megabyte of them would
+#: keep the worker for a minute.
+MAX_STREAMS = 64
+
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PARAMETER = rf'[ \t]*;[ \t]*({_NAME})(?:[ \t]*=[ \t]*(?:({_NAME})|"({_NAME})"))?'
 _OFFER = re.compile(rf"[ \t]*({_NAME})((?:{_PARAMETER})*)[ \t]*(?:,|\Z)")
@@ -156,8 +160,12 @@ class Inflater:
             decompressor = zlib.decompressobj(-self._bits)
         data += TAIL
         inflated = decompressor.decompress(data, limit + 1)
+        streams = 1
         while decompressor.eof and len(decompressor.unused_data) > len(TAIL):
-            # A block that was marked as the last (RFC 7692 section 7.2.3.5): what follows it is another stream.
+            # A block that was marked as the last (RFC 7692 section 7.2.3.4): what follows it is another stream.
+            streams += 1
+            if streams > MAX_STREAMS:
+                raise zlib.error("too many blocks that are marked as the last")
             data = decompressor.unused_data
             decompressor = zlib.decompressobj(-self._bits)
             inflated += decompressor.decompress(data, max(1, limit + 1 - len(inflated)))
