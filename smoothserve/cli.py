@@ -35,12 +35,12 @@ VERBS = {
     "reload": "new workers with new code take over, dropping nothing",
     "status": "show the workers and the last reload",
     "workers": "have more workers or fewer",
+    "dump": "print the stacks of all threads and tasks of a live worker",
     "check": "would this code boot? without touching any server",
 }
 #: Reserved words, each with what does the same until the verb is there.
 LATER_VERBS = {
     "connections": "smoothserve status shows how many each worker has",
-    "dump": "the error log has the tracebacks",
     "upgrade": "kill -HUP gives the workers a new smoothserve; smoothserve restart the master too",
     "events": "the error log says what happens",
     "migrate": "many flags of gunicorn's and uvicorn's work as they are, see --help",
@@ -66,7 +66,6 @@ FOREIGN_FLAGS = {
     ("-u", "--user", "-g", "--group", "-m", "--umask"): "start it as the user that it is to run as",
     ("--pythonpath",): "name the application's directory with --app-dir",
     ("--worker-tmp-dir", "--max-interp-workers"): "leave it out: there is nothing like it",
-    ("-t", "--timeout"): "leave it out: how long an answer takes is not bounded in this version",
 }
 
 

@@ -66,6 +66,8 @@ class WorkerLaunch:
     scoreboard_fd: int = -1
     scoreboard_rows: int = 0
     scoreboard_row: int = 0
+    dump_fd: int = -1
+    """The file that all workers append their stacks to when they are asked for them; -1: none."""
     version: int = LAUNCH_VERSION
 
 

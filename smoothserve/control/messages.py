@@ -150,6 +150,13 @@ class HandOver(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class DumpTasks(Message):
+    """Add the stacks of all tasks to the file of dumps."""
+
+    kind = "dump-tasks"
+
+
+@dataclass(frozen=True, slots=True)
 class StopAhead(Message):
     """The server will stop soon: serve on, but tell balancers that ask (`--health-path`)."""
 
@@ -188,6 +195,7 @@ KINDS: dict[str, type[Message]] = {
         HandOver,
         ReopenLogs,
         StopAhead,
+        DumpTasks,
     )
 }
 

@@ -41,6 +41,8 @@ class Counter(IntEnum):
     """Requests per 1000 seconds, an average over the last few seconds."""
     THREADS_BUSY = 12
     """Threads that are in a call of a WSGI application."""
+    THREADS_STUCK = 13
+    """Milliseconds of the monotonic clock when the last of all threads began its call; 0: not all are in one."""
 
 
 class Scoreboard:

@@ -5,6 +5,7 @@ and modules of our own only, so that a reload never meets something old in here.
 """
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -15,12 +16,14 @@ from typing import NoReturn
 from smoothserve import __version__
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import MasterLaunch, read_launch, write_launch
+from smoothserve.control.scoreboard import anonymous_file
 from smoothserve.errors import ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.lines import Level, Log, parse_level
 from smoothserve.logs.standard import open_standard_streams
 from smoothserve.master.companion import Companion
 from smoothserve.master.desk import Desk
+from smoothserve.master.dumps import Dumper
 from smoothserve.master.herald import Herald
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
 from smoothserve.master.policy import Policy
@@ -29,6 +32,7 @@ from smoothserve.master.signals import SIGNALS, SignalInbox
 from smoothserve.master.spawn import Origin, Recipe
 from smoothserve.master.supervisor import Configuration, Supervisor
 from smoothserve.master.systemd import Notifier, find_manager
+from smoothserve.master.watchdog import Watchdog
 from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
@@ -71,7 +75,10 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     pid_file = PidFile(settings.pid_file) if settings.pid_file else None
     if pid_file is not None:
         pid_file.check()
-    desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch))
+    dump_fd = anonymous_file("smoothserve-dump")
+    fcntl.fcntl(dump_fd, fcntl.F_SETFL, os.O_APPEND)
+    dumper = Dumper(lambda: dump_fd)
+    desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch), dumper=dumper)
     supervisor = Supervisor(
         configuration=configuration_of(settings),
         load=Loader(launch, settings, log).load,
@@ -82,7 +89,8 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log=log,
         app=settings.app,
         access_log=settings.access_log,
-        companions=_companions(launch, settings, desk),
+        companions=_companions(launch, settings, desk, dumper),
+        dump_fd=dump_fd,
     )
     try:
         code = supervisor.run()
@@ -96,8 +104,8 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     return code
 
 
-def _companions(launch: MasterLaunch, settings: Settings, desk: Desk) -> list[Companion]:
-    companions: list[Companion] = [desk]
+def _companions(launch: MasterLaunch, settings: Settings, desk: Desk, dumper: Dumper) -> list[Companion]:
+    companions: list[Companion] = [dumper, desk, Watchdog(dumper)]
     if launch.ready_fd >= 0:
         companions.append(Herald(launch.ready_fd))
     manager = find_manager(os.environ)
@@ -155,6 +163,7 @@ def configuration_of(settings: Settings) -> Configuration:
             linger_timeout=settings.linger_timeout,
             max_draining=settings.max_draining,
             shutdown_delay=settings.shutdown_delay,
+            watchdog_timeout=settings.timeout,
         ),
         recipe=Recipe(
             settings=settings.to_dict(),

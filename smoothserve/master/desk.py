@@ -6,6 +6,7 @@ Without a place for the control socket the server serves on, and says so.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from smoothserve.control import places
@@ -13,8 +14,9 @@ from smoothserve.control.operator import ERROR, PROGRESS, RESULT, Line
 from smoothserve.errors import FileError, SmoothserveError
 from smoothserve.master import actions, events
 from smoothserve.master.chronicle import ABANDONED, FINISHED, Chronicle
-from smoothserve.master.companion import Companion, Seat
+from smoothserve.master.companion import Companion, Seat, WorkerProcess
 from smoothserve.master.control_socket import ControlSocket, Session
+from smoothserve.master.dumps import Dumper
 from smoothserve.master.status import build_status
 
 #: `workers +N`: more at once is rather a mistake.
@@ -33,11 +35,12 @@ class _Waiter:
 class Desk(Companion):
     """The control socket of a master."""
 
-    def __init__(self, path: str | None, *, app: str, check: Callable[[], object]) -> None:
+    def __init__(self, path: str | None, *, app: str, check: Callable[[], object], dumper: Dumper) -> None:
         """`path` as set; None: the default place. `check` raises `SmoothserveError` if a restart could not start."""
         self._path = path
         self._app = app
         self._check = check
+        self._dumper = dumper
         self._socket: ControlSocket | None = None
         self._waiters: list[_Waiter] = []
         self.restarting = False
@@ -49,6 +52,7 @@ class Desk(Companion):
             "stop": self._stop,
             "restart": self._restart,
             "workers": self._workers,
+            "dump": self._dump,
         }
 
     def open(self, seat: Seat) -> None:
@@ -185,6 +189,23 @@ class Desk(Companion):
         self.restarting = self._submitting = True
         self._seat.submit(events.TermReceived(self._seat.now()))
         self._submitting = False
+
+    def _dump(self, session: Session, request: Line) -> None:
+        pid = request.get("pid")
+        found = [one for one in self._seat.processes() if pid in {None, one.pid}]
+        if not found:
+            session.finish({"kind": ERROR, "message": f"{pid} is no worker of this server's"})
+            return
+        left = {one.number for one in found}
+
+        def answer(process: WorkerProcess, text: str) -> None:
+            left.discard(process.number)
+            session.say({"kind": PROGRESS, "pid": process.pid, "slot": process.slot, "stacks": text})
+            if not left:
+                session.finish({"kind": RESULT, "dumped": len(found)})
+
+        for process in found:
+            self._dumper.dump(process.number, partial(answer, process))
 
     def _workers(self, session: Session, request: Line) -> None:
         change = request.get("change")

@@ -17,5 +17,7 @@ class Policy:
     kill_timeout: float = 5.0
     linger_timeout: float = 10.0
     max_draining: int = 2
+    watchdog_timeout: float = 30.0
+    """How long a worker may make no progress; 0: for ever."""
     shutdown_delay: float = 0.0
     """From TERM to the stop: the workers serve on, and health checks say 503."""

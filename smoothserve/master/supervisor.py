@@ -74,6 +74,7 @@ class Supervisor:
         app: str,
         access_log: bool,
         companions: Sequence[Companion] = (),
+        dump_fd: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = MasterState(configuration.policy)
@@ -87,6 +88,7 @@ class Supervisor:
         self._log = log
         self._clock = clock
         self._tally = Tally()
+        self._dump_fd = dump_fd
         self._reporter = Reporter(log, self._tally, self._find, pid=os.getpid(), app=app, access_log=access_log)
         self._selector = selectors.DefaultSelector()
         self._bench = Bench(
@@ -277,8 +279,9 @@ class Supervisor:
                 scoreboard_fd=self._tally.scoreboard.fd,
                 scoreboard_rows=self._tally.scoreboard.rows,
                 scoreboard_row=row,
+                dump_fd=self._dump_fd,
             )
-            fds = [self._tally.scoreboard.fd, *(one.sock.fileno() for one in self._listeners)]
+            fds = [self._tally.scoreboard.fd, self._dump_fd, *(one.sock.fileno() for one in self._listeners)]
             pid, channel = spawn(command, launch, fds)
         except SmoothserveError as error:
             if row is not None:

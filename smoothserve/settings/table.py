@@ -200,6 +200,14 @@ class Settings:
         "How long requests in hand may take to finish after TERM; what is left is cut.",
         aliases=("--timeout-graceful-shutdown",),
     )
+    timeout: float = declare(
+        30.0,
+        Seconds(),
+        PROCESSES,
+        "A worker whose event loop does not turn, or whose every WSGI thread is in one call, for so long "
+        "has its stacks logged and is replaced, its successor first; 0: never.",
+        aliases=("-t",),
+    )
     shutdown_delay: float = declare(
         0.0,
         Seconds(0.0, 3600.0),

@@ -173,6 +173,24 @@ def _workers(server: Server, *, change: str, as_json: bool) -> int:
     return _told({"workers": told["workers"]}, f"workers: {told['workers']}", VerbCode.DONE, as_json)
 
 
+# dump
+
+
+def _dump(server: Server, *, target: str, as_json: bool) -> int:
+    if target != "all" and not (target.isascii() and target.isdecimal()):
+        raise SettingsError(f"dump {target}: name a worker's process number, or all")
+    dumps = []
+    for line in server.ask("dump", pid=None if target == "all" else int(target)):
+        if line.get("kind") != PROGRESS:
+            break
+        dumps.append({name: line[name] for name in ("pid", "slot", "stacks")})
+        if not as_json:
+            click.echo(f"worker in slot {line['slot']}, pid {line['pid']}\n{line['stacks']}")
+    if as_json:
+        click.echo(json.dumps(dumps))
+    return VerbCode.DONE if dumps else VerbCode.REFUSED
+
+
 COMMANDS: dict[str, click.Command] = {
     one.name or "": one
     for one in (
@@ -212,6 +230,12 @@ COMMANDS: dict[str, click.Command] = {
             _workers,
             "Have more workers (+1) or fewer (-1), until a reload with another --workers.",
             click.Argument(["change"], metavar="+N|-N"),
+        ),
+        _command(
+            "dump",
+            _dump,
+            "Print the stacks of all threads and tasks of a worker, or of all workers; a blocked one answers, too.",
+            click.Argument(["target"], metavar="PID|all"),
         ),
     )
 }

@@ -47,6 +47,7 @@ from smoothserve.protocol.exchange import Application
 from smoothserve.protocol.response import DefaultHeaders
 from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
+from smoothserve.worker.dumps import arm, dump_tasks
 from smoothserve.worker.forks import ForkGuard
 from smoothserve.worker.host import (
     identify,
@@ -73,6 +74,7 @@ def main(argv: list[str]) -> int:
     guard = own_descriptors(launch)
     channel = Channel(socket.socket(fileno=launch.control_fd))
     take_signals()
+    arm(launch.dump_fd)
     # What an application that reads its arguments at import would take for its own.
     argv[1:] = []
     try:
@@ -193,6 +195,7 @@ def _assemble(
         defaults.render()
         if isinstance(application, WSGIApplication):
             service.counters[Counter.THREADS_BUSY] = application.pool.busy
+            service.counters[Counter.THREADS_STUCK] = int(application.pool.stuck_since * 1000)
         logs.flush()
 
     if interface == "wsgi":
@@ -229,7 +232,7 @@ def _assemble(
     service.balance = Balance(scoreboard, launch.scoreboard_row)
     listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
     acceptor = Acceptor(service, listeners, service.balance, settings.max_connections)
-    ours = [channel.fileno(), launch.scoreboard_fd]
+    ours = [channel.fileno(), launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]
     guard.disarm = disarm_wsgi if interface == "wsgi" else disarm_asgi
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
     return Worker(
@@ -244,6 +247,7 @@ def _assemble(
         kill_timeout=settings.kill_timeout,
         linger_timeout=settings.linger_timeout,
         reopen_logs=logs.reopen,
+        dump_tasks=lambda: dump_tasks(launch.dump_fd, loop),
         tick=tick,
         recycle_causes=[request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests)],
     )

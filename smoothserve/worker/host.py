@@ -63,7 +63,8 @@ def release_signals() -> None:
 
 def inherited_descriptors(launch: WorkerLaunch) -> list[int]:
     """Return the descriptors that the master has passed on, the control channel's first."""
-    return [launch.control_fd, launch.scoreboard_fd, *(one["fd"] for one in launch.listeners)]
+    shared = [launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]
+    return [launch.control_fd, *shared, *(one["fd"] for one in launch.listeners)]
 
 
 def own_descriptors(launch: WorkerLaunch) -> ForkGuard:

@@ -22,6 +22,7 @@ from smoothserve.control.messages import (
     ControlError,
     Drain,
     Draining,
+    DumpTasks,
     HandOver,
     HandoverFinished,
     Heartbeat,
@@ -72,6 +73,7 @@ class Worker:
         kill_timeout: float,
         linger_timeout: float,
         reopen_logs: Callable[[], None],
+        dump_tasks: Callable[[], None] = lambda: None,
         tick: Callable[[], None],
         recycle_causes: Sequence[Cause] = (),
     ) -> None:
@@ -86,6 +88,7 @@ class Worker:
         self._kill_timeout = kill_timeout
         self._linger_timeout = linger_timeout
         self._reopen_logs = reopen_logs
+        self._dump_tasks = dump_tasks
         self._tick = tick
         self._recycle_causes = recycle_causes
         self._loop = service.loop
@@ -178,6 +181,8 @@ class Worker:
             self._drain(message)
         elif isinstance(message, ReopenLogs):
             self._reopen_logs()
+        elif isinstance(message, DumpTasks):
+            self._dump_tasks()
         elif isinstance(message, StopAhead):
             self._service.stopping = True
         else:

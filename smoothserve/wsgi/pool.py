@@ -111,6 +111,12 @@ class ThreadPool:
         """How many threads are in a call."""
         return sum(1 for one in self._threads if one.busy_since)
 
+    @property
+    def stuck_since(self) -> float:
+        """When the last of all threads began the call that it is in; 0 if one is in none."""
+        since = [one.busy_since for one in self._threads]
+        return max(since) if all(since) else 0.0
+
     async def stop(self, timeout: float) -> None:
         """Wait for what is in hand, then for the threads' end; after `timeout` seconds leave behind what is stuck."""
         due = self._loop.time() + timeout

@@ -39,6 +39,7 @@ def test_a_worker_gets_its_descriptors_and_nothing_else_and_all_signals_blocked(
         master.wait_for_line("ready: ")
         started = master.started(2)
         wanted = {0, 1, 2, started["launch"]["control_fd"], started["scoreboard_fd"], int(started["arguments"][-1])}
+        wanted.add(started["launch"]["dump_fd"])
         wanted |= {listener["fd"] for listener in started["listeners"]}
         assert {int(fd) for fd in started["descriptors"]} == wanted
         assert started["arguments"][:-1] == ["-P", "-m", "smoothserve.worker"]
