@@ -32,6 +32,14 @@ DICTIONARY: tuple[bytes, ...] = (
     b"NaN", b"-1", b"1e400", b"9" * 30, b"null", b"true", b"{}", b"[]", b"\\ud800", b'{"version":1}',
     b"\x01\0\0\0\0", b"\x02\0\0\0\x01", b"\x03\0\0\0\x01", b"\x04\0\0\0\x01", b"\x05\0\0\0\x01", b"\x06\0\0\0\x01",
     b"\x07\0\0\0\0", b"\x08\0\0\0\x05",
+    b"\x81\x85\0\0\0\0hello", b"\x82\x80abcd", b"\x01\x81\0\0\0\0\xc3", b"\x00\x80\0\0\0\0", b"\x80\x81\0\0\0\0\xa9",
+    b"\x89\x80\0\0\0\0", b"\x8a\x82\0\0\0\0hi", b"\x88\x80\0\0\0\0", b"\x88\x82\0\0\0\0\x03\xe8",
+    b"\x88\x83\0\0\0\0\x0f\xa0!",
+    b"\x81\xfe\0\x7e\0\0\0\0", b"\x82\xff\0\0\0\0\0\1\0\0\0\0\0\0",
+    b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0", b"\xc2\x82\0\0\0\0\x03\0",
+    b"\x41\x83\0\0\0\0\xf2\x48\xcd", b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"permessage-deflate",
+    b"; client_max_window_bits", b"; server_max_window_bits=", b"; server_no_context_takeover",
+    b"; client_no_context_takeover",
 )  # fmt: skip
 
 

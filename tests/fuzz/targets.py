@@ -1,6 +1,6 @@
 """What is fuzzed: each target takes any bytes and returns, or raises what its contract forbids.
 
-The bytes of a target that reads in steps begin with a plan: see `split`.
+The bytes of a target that reads in steps begin with a plan: see `plan.split`.
 """
 
 from collections.abc import Callable
@@ -17,18 +17,13 @@ from smoothserve.control.handover import (
 from smoothserve.control.messages import ControlError, Unknown, parse_message
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Limits
+from tests.fuzz.plan import split
+from tests.fuzz.websocket_targets import WEBSOCKET_TARGETS
 from tests.unit.protocol.delivery import Outcome, deliver
 
 Target = Callable[[bytes], None]
 
 LIMITS = (Limits(), Limits(request_line_bytes=24, fields=4, head_bytes=120))
-
-
-def split(data: bytes) -> tuple[int, list[bytes]]:
-    """Take a plan off the front: one byte of options, one that says how long the pieces of the rest are (0: whole)."""
-    options, step, rest = data[:1], data[1:2], data[2:]
-    size = step[0] if step and step[0] else max(len(rest), 1)
-    return (options[0] if options else 0), [rest[at : at + size] for at in range(0, len(rest), size)]
 
 
 def _deliver(codec: str, data: bytes) -> Outcome:
@@ -144,4 +139,5 @@ TARGETS: dict[str, Target] = {
     "handover-receiver": fuzz_handover_receiver,
     "handover-content": fuzz_handover_content,
     "control": fuzz_control,
+    **WEBSOCKET_TARGETS,
 }
