@@ -50,7 +50,7 @@ def main() -> int:
         "descriptors": descriptors,
         "blocked": sorted(signal.Signals(number).name for number in blocked),
         "listeners": launch.listeners,
-        "launch": {name: getattr(launch, name) for name in ("worker", "slot", "generation", "control_fd")},
+        "launch": {name: getattr(launch, name) for name in ("worker", "slot", "generation", "control_fd", "dump_fd")},
         "scoreboard_fd": launch.scoreboard_fd,
         "setting": launch.settings["app"],
     }
