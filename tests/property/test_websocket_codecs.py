@@ -13,7 +13,7 @@ from smoothserve.protocol.websocket.codecs import CodecFactory
 from smoothserve.protocol.websocket.deflate import Deflate
 from smoothserve.protocol.websocket.events import Closed, Event, Failed, Ping, Pong, WebSocketCodec
 from smoothserve.protocol.websocket.fast_codec import FastCodec
-from smoothserve.protocol.websocket.masking import unmask, unmask_plainly
+from smoothserve.protocol.websocket.masking import unmask, unmask_in_python, unmask_plainly
 from smoothserve.protocol.websocket.wsproto_codec import WsprotoCodec
 from tests.property.frames import PARAMETERS, splits, streams
 
@@ -91,5 +91,7 @@ def test_a_codec_goes_on_from_the_leftover_of_another(
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=3000), st.binary(min_size=4, max_size=4))
-def test_the_bulk_mask_is_the_plain_one(payload: bytes, mask: bytes) -> None:
-    assert unmask(payload, mask) == unmask_plainly(payload, mask)
+def test_the_bulk_masks_are_the_plain_one(payload: bytes, mask: bytes) -> None:
+    plain = unmask_plainly(payload, mask)
+    assert unmask(payload, mask) == plain
+    assert unmask_in_python(payload, mask) == plain

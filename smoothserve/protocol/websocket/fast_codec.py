@@ -27,6 +27,7 @@ _RSV1 = 0x40
 _MASKED = 0x80
 _WHOLE_TEXT = 0x81
 _WHOLE_BINARY = 0x82
+_WHOLE = (_WHOLE_TEXT, _WHOLE_BINARY)
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _OPCODES = frozenset([_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG])
 
@@ -114,15 +115,21 @@ class FastCodec:
         data = self._data
         position = self._position
         if len(data) - position > 6 and not (self._opcode or self._left):
-            # The usual case, made short: a whole message of less than 126 bytes. The rest of it is in `_next_frame`.
+            # The usual case, made short: a message whole in one frame of less than 64 KiB that is here. `_next_frame`
+            # knows the rest.
             first = data[position]
             size = data[position + 1] - _MASKED
-            if first in (_WHOLE_TEXT, _WHOLE_BINARY) and 0 < size < 126 and size <= self._limit:
+            if first in _WHOLE:
                 begin = position + 6
+                if size > 125:
+                    size = data[position + 2] << 8 | data[position + 3] if size == 126 else 0
+                    begin += 2
+                    if size < 126:
+                        size = 0
                 end = begin + size
-                if end <= len(data):
+                if 0 < size <= self._limit and end <= len(data):
                     self._position = end
-                    payload = unmask(data[begin:end], data[position + 2 : begin])
+                    payload = unmask(data[begin:end], data[begin - 4 : begin])
                     if first == _WHOLE_BINARY:
                         return payload
                     try:
@@ -327,6 +334,8 @@ class FastCodec:
         size = len(payload)
         if size < 126:
             return _SHORT_HEADS[opcode][size] + payload
+        if size < 65536:
+            return b"%c\x7e%b%b" % (_FIN | opcode, size.to_bytes(2, "big"), payload)
         return render_frame(_FIN | opcode, payload)
 
     def render_ping(self, payload: bytes) -> bytes:
