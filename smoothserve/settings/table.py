@@ -200,6 +200,21 @@ class Settings:
         "How long requests in hand may take to finish after TERM; what is left is cut.",
         aliases=("--timeout-graceful-shutdown",),
     )
+    max_worker_lifetime: float = declare(
+        0.0,
+        Seconds(),
+        PROCESSES,
+        "Replace a worker, its successor first, when it is this old; up to a tenth more is drawn for each worker.",
+        default_text="0: never",
+    )
+    max_memory: int = declare(
+        0,
+        Whole(0, 1_048_576, "MIB"),
+        PROCESSES,
+        "Replace a worker, its successor first, when it has this many MiB resident; up to a tenth less is drawn for "
+        "each worker. Looked at every 5 s.",
+        default_text="0: never",
+    )
     timeout: float = declare(
         30.0,
         Seconds(),

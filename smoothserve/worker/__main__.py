@@ -62,7 +62,7 @@ from smoothserve.worker.host import (
 )
 from smoothserve.worker.loader import detect_interface, load_application
 from smoothserve.worker.process import Lifecycle, Worker
-from smoothserve.worker.recycling import request_limit
+from smoothserve.worker.recycling import lifetime_limit, memory_limit, request_limit
 from smoothserve.wsgi.application import WSGIApplication
 from smoothserve.wsgi.forked import disarm as disarm_wsgi
 
@@ -249,7 +249,11 @@ def _assemble(
         reopen_logs=logs.reopen,
         dump_tasks=lambda: dump_tasks(launch.dump_fd, loop),
         tick=tick,
-        recycle_causes=[request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests)],
+        recycle_causes=[
+            request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests),
+            lifetime_limit(settings.max_worker_lifetime),
+            memory_limit(settings.max_memory),
+        ],
     )
 
 

@@ -82,3 +82,11 @@ def test_a_worker_that_has_not_served_its_number_stays(serve: Serve, directory: 
         load.wait_until(lambda report: report.now() > 1.5)
     assert server.workers == workers
     wait_until(lambda: "recycle" not in server.log(), 1, "nothing is said of recycling")
+
+
+def test_a_worker_that_is_old_or_large_is_replaced(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--max-worker-lifetime", "1")
+    server.wait_log(r"recycled: worker 1 .*, \d+ s of life \(--max-worker-lifetime\): worker 2 has taken its place", 60)
+    server.stop()
+    large = serve(directory, "--max-memory", "1")
+    large.wait_log(r"recycled: worker 1 .*, \d+ MiB resident \(--max-memory\): worker 2 has taken its place", 60)
