@@ -178,6 +178,10 @@ class Succession:
             crew.do(SayReloadFinished(reload.generation, at - reload.began_at, swapped - added, added))
             crew.do(KeepConfiguration(reload.generation))
         elif reload.result is Result.ABANDONED:
+            for slot in reload.added:
+                if slot.index not in reload.swapped:
+                    # Nobody has watched a worker of the generation that it was opened for.
+                    slot.generation = self.trusted
             crew.do(SayReloadAbandoned(reload.generation, reload.reason, swapped, workers))
         elif reload.result is Result.MIXED:
             self.refused = True

@@ -429,3 +429,20 @@ def test_a_reload_keeps_a_number_that_was_adjusted_by_signals() -> None:
 
 def test_policy_defaults_are_the_designs() -> None:
     assert Policy() == Policy(1, False, 0.5, 60.0, 30.0, 300.0, 5.0, 10.0, 2)
+
+
+def test_a_slot_that_a_reload_abandoned_by_winch_has_opened_is_not_filled_with_its_untrusted_generation() -> None:
+    world = booted(1)
+    world.next_policy = replace(world.policy, workers=2)
+    world.hangup()
+    world.tell(events.WinchReceived(world.now))
+    world.settle(0.0)
+    world.hangup()
+    first, second = world.booting
+    world.boot(first)
+    world.begin_accepting(first)
+    world.fail(second)
+    world.die(second, 3)
+    world.settle()
+    assert len(world.all_said(actions.SayReloadMixed)) == 1
+    assert generations(world) == [1, 3]
