@@ -1,16 +1,18 @@
 """A reload closes no WebSocket whose application opted in: it goes on in new code, and no message is lost."""
 
 import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.process.directory import AppDirectory
+from tests.process.directory import APPS, AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
 from tests.process.processes import wait_until
-from tests.process.websockets import Numberings
+from tests.process.websockets import Numberings, RawWebSocket
 
+ROOT = APPS.parent.parent
 QUICK = ("--soak-interval", "0.05")
 
 
@@ -121,3 +123,24 @@ def test_a_stop_closes_websockets_with_1001_and_the_server_leaves_at_once(
         assert server.stop(timeout=10) == 0
     assert {one.end for one in clients.clients} == {"closed with 1001"}
     assert "stopped: 0 requests dropped" in server.log()
+
+
+def test_the_chat_of_the_documentation_stays_open_while_its_code_is_replaced(tmp_path: Path, serve: Serve) -> None:
+    place = AppDirectory(tmp_path / "chat", "websocket_echo")
+    source = (ROOT / "docs" / "how-to" / "chat.py").read_text()
+    assert "VERSION = 1 " in source
+    place.write("chat.py", source)
+    server = serve(place, *QUICK, app="chat:app")
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=10) as page:
+        assert b"new WebSocket" in page.read()
+    with RawWebSocket(server.port, "/room") as one, RawWebSocket(server.port, "/room") as other:
+        assert one.receive() == other.receive() == {"version": 1}
+        one.send("hello")
+        first = other.receive()
+        assert first == one.receive()
+        place.write("chat.py", source.replace("VERSION = 1 ", "VERSION = 2 "))
+        server.reload()
+        assert one.receive() == other.receive() == {"version": 2}
+        one.send("still here")
+        assert other.receive() == one.receive() == {"name": first["name"], "text": "still here"}
+    assert carried(server) == [2]

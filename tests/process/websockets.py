@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import random
+import socket
 import struct
 import threading
 import zlib
-from typing import Self
+from typing import Any, Self
 
 from tests.process.processes import wait_until
 from tests.property.frames import frame
@@ -180,3 +182,37 @@ class Numberings:
             assert versions == sorted(versions)
             if counted:
                 assert [answer[2] for answer in answers] == [str(number + 1) for number in range(client.sent)]
+
+
+class RawWebSocket:
+    """One client in the test's own thread, for short messages in JSON."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 20)
+        self._file = self._socket.makefile("rb")
+        self._socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        assert b" 101 " in self._file.readline()
+        while self._file.readline() != b"\r\n":
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, text: str) -> None:
+        """Send a text message."""
+        self._socket.sendall(frame(0x81, text.encode()))
+
+    def receive(self) -> dict[str, Any]:
+        """Return the next message."""
+        first, size = self._file.read(2)
+        assert first == 0x81
+        assert size < 126
+        message: dict[str, Any] = json.loads(self._file.read(size))
+        return message
