@@ -111,10 +111,9 @@ def _check_files(settings: Settings, directory: str) -> None:
         read_env_file(os.path.join(workplace, settings.env_file))
     if settings.log_config is not None:
         read_log_config(settings.log_config)
-    logs = settings.with_logs_below(directory)
-    check_log_file(logs.error_logfile)
-    if logs.access_log:
-        check_log_file(logs.access_logfile)
+    check_log_file(settings.error_logfile)
+    if settings.access_log:
+        check_log_file(settings.access_logfile)
 
 
 def _same_environment(python: str, other: str) -> bool:

@@ -176,8 +176,7 @@ def configuration_of(settings: Settings) -> Configuration:
 
 
 def _load(launch: MasterLaunch) -> Settings:
-    settings = load_settings(launch.flags, os.environ, launch.config, launch.directory)
-    return settings.with_logs_below(launch.directory)
+    return load_settings(launch.flags, os.environ, launch.config, launch.directory)
 
 
 def _listen(settings: Settings) -> list[Listener]:

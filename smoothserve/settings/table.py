@@ -4,7 +4,6 @@ Flags, aliases, environment variables, file keys, validation and the reference p
 module below the composition roots takes the few plain values that it needs, never a `Settings`.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
@@ -475,8 +474,7 @@ class Settings:
         "-",
         _LOG_FILE,
         LOGS,
-        "Where the server's own lines and tracebacks go; - is standard error. "
-        "Relative to where the command was started.",
+        "Where the server's own lines and tracebacks go; - is standard error.",
         aliases=("--log-file",),
         reloadable=False,
     )
@@ -490,7 +488,7 @@ class Settings:
         "-",
         _LOG_FILE,
         LOGS,
-        "Where the access log goes; - is standard output. Relative to where the command was started.",
+        "Where the access log goes; - is standard output.",
     )
     access_log_format: str = declare(
         "combined",
@@ -508,14 +506,6 @@ class Settings:
         default_text="none",
     )
 
-    def with_logs_below(self, directory: str) -> Self:
-        """Return the settings with log files that do not depend on the working directory: workers have their own."""
-        return replace(
-            self,
-            error_logfile=_below(directory, self.error_logfile),
-            access_logfile=_below(directory, self.access_logfile),
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON holds."""
         return asdict(self)
@@ -527,10 +517,6 @@ class Settings:
         Unknown ones are ignored, missing ones have their default. They were validated when they were loaded.
         """
         return cls(**{setting.name: values[setting.name] for setting in TABLE if setting.name in values})
-
-
-def _below(directory: str, log_file: str) -> str:
-    return log_file if log_file == "-" else os.path.join(directory, log_file)
 
 
 TABLE: tuple[Setting, ...] = tuple(field.metadata[METADATA_KEY](field.name) for field in fields(Settings))

@@ -29,7 +29,14 @@ class Target:
     @property
     def authority(self) -> str:
         """What the Host field says."""
-        return "localhost" if self.path else f"{self.host}:{self.port}"
+        if self.path:
+            return "localhost"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """What kind of socket leads there."""
+        return socket.AF_UNIX if self.path else socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
 
 class ConnectError(Exception):
@@ -66,7 +73,7 @@ class LoadConnection:
     async def open(cls, target: Target, timeout: float) -> "LoadConnection":
         """Connect. Raise `ConnectError` with the outcome, or `LoadError` for the client's own troubles."""
         loop = asyncio.get_running_loop()
-        sock = socket.socket(socket.AF_UNIX if target.path else socket.AF_INET, socket.SOCK_STREAM)
+        sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
             async with asyncio.timeout(timeout):
@@ -189,6 +196,6 @@ async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target:
 
 def local_name(sock: socket.socket) -> str:
     """Name the client's end: the port, or the descriptor of a unix socket."""
-    if sock.family == socket.AF_INET:
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
         return f"port {sock.getsockname()[1]}"
     return f"fd {sock.fileno()}"

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,21 @@ def test_quit_and_a_second_int_stop_at_once(
         load.join()
     assert load.report.answered == 0
     assert load.report.dropped == 4
+
+
+@pytest.mark.parametrize("app", ["asgi_load", "wsgi_load"])
+def test_term_to_the_whole_process_group_answers_all_that_is_in_hand(serve: Serve, tmp_path: Path, app: str) -> None:
+    directory = AppDirectory(tmp_path / app, app=app)
+    server = serve(directory, "--workers", "2", "--threads", "8")
+    with Load(server.target, one_slow_request(12, 2.0, greet=True)) as load:
+        load.wait_until(lambda report: report.answered == 12)
+        greeted = load.report.now()
+        load.wait_until(lambda report: report.now() > greeted + 0.3)
+        os.killpg(server.session, signal.SIGTERM)
+        load.join()
+    assert load.report.outcomes == {Outcome.OK: 24}
+    assert server.wait_exit() == 0
+    server.wait_log("stopped: 0 requests dropped")
 
 
 def test_signals_during_the_stop_do_not_change_its_end(serve: Serve, directory: AppDirectory) -> None:
