@@ -28,6 +28,7 @@ from smoothserve.master.herald import Herald
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
 from smoothserve.master.policy import Policy
 from smoothserve.master.report import count
+from smoothserve.master.side import SideProcess
 from smoothserve.master.signals import SIGNALS, SignalInbox
 from smoothserve.master.spawn import Origin, Recipe
 from smoothserve.master.supervisor import Configuration, Supervisor
@@ -79,6 +80,9 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     fcntl.fcntl(dump_fd, fcntl.F_SETFL, os.O_APPEND)
     dumper = Dumper(lambda: dump_fd)
     desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch), dumper=dumper)
+    metrics = open_listener(parse_bind(settings.metrics_bind), settings.backlog) if settings.metrics_bind else None
+    if metrics is not None:
+        log.info(f"metrics at {metrics.name}/metrics")  # noqa: G004 - not the logging package's log
     supervisor = Supervisor(
         configuration=configuration_of(settings),
         load=Loader(launch, settings, log).load,
@@ -89,12 +93,14 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log=log,
         app=settings.app,
         access_log=settings.access_log,
-        companions=_companions(launch, settings, desk, dumper),
+        companions=[*_companions(launch, settings, desk, dumper), *_side_processes(desk, metrics)],
         dump_fd=dump_fd,
     )
     try:
         code = supervisor.run()
     finally:
+        if metrics is not None:
+            metrics.close()
         if pid_file is not None:
             pid_file.remove()
     if desk.restarting and code is ExitCode.STOPPED:
@@ -112,6 +118,17 @@ def _companions(launch: MasterLaunch, settings: Settings, desk: Desk, dumper: Du
     if manager is not None:
         companions.append(Notifier(*manager, app=settings.app, restarting=lambda: desk.restarting))
     return companions
+
+
+def _side_processes(desk: Desk, metrics: Listener | None) -> list[Companion]:
+    if metrics is None:
+        return []
+    fd = metrics.sock.fileno()
+
+    def arguments(lifeline: int) -> list[str] | None:
+        return [str(fd), str(lifeline), desk.path] if desk.path else None
+
+    return [SideProcess("smoothserve.metrics", arguments, [fd])]
 
 
 def _execute_again(launch: MasterLaunch, settings: Settings) -> NoReturn:

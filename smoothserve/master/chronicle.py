@@ -68,6 +68,8 @@ class Chronicle:
         self._clock = clock
         self.reloads: dict[int, ReloadRecord] = {}
         self.exits: dict[str, int] = {}
+        self.results: dict[str, int] = dict.fromkeys((FINISHED, REFUSED, MIXED, ABANDONED), 0)
+        """How many reloads have ended in which way."""
         self.slot_errors: dict[int, Line] = {}
         self.last_error: Line | None = None
         self.ready_seconds: float | None = None
@@ -174,6 +176,7 @@ class Chronicle:
     def _end(self, said: actions.SayReload, at: float, result: str, reason: str, swapped: int, workers: int) -> None:
         record = self._open(said.generation, at)
         record.result = result
+        self.results[result] += 1
         record.reason = reason
         record.seconds = at - record.began_at
         record.swapped = swapped

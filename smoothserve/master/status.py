@@ -58,6 +58,7 @@ def build_status(seat: Seat, chronicle: Chronicle, *, app: str, started_at: floa
         "totals": totals,
         "reload": {"generation": reload.generation, "seconds": round(now - reload.began_at, 3)} if reload else None,
         "last_reload": last.render() if last else None,
+        "reloads": chronicle.results,
         "exits": dict(sorted(chronicle.exits.items())),
         "last_error": chronicle.last_error,
     }

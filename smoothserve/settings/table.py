@@ -191,6 +191,14 @@ class Settings:
         reloadable=False,
         default_text="smoothserve-PID.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR or /tmp/smoothserve-UID",
     )
+    metrics_bind: str | None = declare(
+        None,
+        Text("ADDRESS", BIND_FORMS, check_bind),
+        PROCESSES,
+        "Answer Prometheus at this address, /metrics, from a process beside the master. Needs the control socket.",
+        reloadable=False,
+        default_text="none",
+    )
 
     graceful_timeout: float = declare(
         30.0,

@@ -1,0 +1,1 @@
+"""The metrics' process: answers Prometheus from what the master tells on its control socket."""
