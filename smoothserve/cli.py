@@ -56,11 +56,6 @@ FOREIGN_FLAGS = {
     ("--certfile", "--keyfile", "--ca-certs", "--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-version"): (
         "this version ends no TLS: let the proxy in front do it"
     ),
-    (
-        "--proxy-headers",
-        "--no-proxy-headers",
-        "--forwarded-allow-ips",
-    ): "headers of proxies are not read in this version",
     ("--log-config-dict", "--log-config-json"): "name a TOML or JSON file with --log-config",
     ("--logger-class",): "leave it out: --log-config names a file for logging.config.dictConfig",
     ("-u", "--user", "-g", "--group", "-m", "--umask"): "start it as the user that it is to run as",

@@ -72,15 +72,20 @@ class ASGIApplication:
     def scope(self, connection: ExchangeConnection | WebSocketLink, request: Request) -> dict[str, Any]:
         """Build the connection scope (ASGI HTTP, "HTTP Connection Scope").
 
-        As with uvicorn, a configured root path is in front of `path` and `raw_path`.
+        As with uvicorn, a configured root path is in front of `path` and `raw_path`; so is what a proxy has cut off.
         """
         raw_path = request.raw_path
         if b"%" in raw_path:
             path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
         else:
             path = raw_path.decode("utf-8", "replace")
-        if self.root_path:
-            path = self.root_path + path
+        root_path = self.root_path
+        if request.prefix is not None:
+            root_path = request.prefix
+            path = root_path + path
+            raw_path = root_path.encode("utf-8") + raw_path
+        elif root_path:
+            path = root_path + path
             raw_path = self.raw_root_path + raw_path
         return {
             "type": "http",
@@ -91,7 +96,7 @@ class ASGIApplication:
             "path": path,
             "raw_path": raw_path,
             "query_string": request.query_string,
-            "root_path": self.root_path,
+            "root_path": root_path,
             "headers": request.headers.copy(),
             "client": connection.client,
             "server": connection.server,

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from smoothserve.connection.balance import STEP_BACK, Balance
 from smoothserve.connection.http import HTTPConnection
-from smoothserve.connection.service import Service
+from smoothserve.connection.service import ProxyProtocol, Service
 from smoothserve.control.scoreboard import Counter
+from smoothserve.protocol.proxy import ProxyError, ProxyHeader, ProxyReader
 
 #: Connections taken in one wake-up: few, so that other workers on the same listener get their share.
 ACCEPTS_PER_WAKE_UP = 4
@@ -183,7 +184,10 @@ class Acceptor:
             return error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
         client, server = _addresses(sock, address)
         self._recent.append(self._service.loop.time())
-        attach(self._service, sock, lambda: HTTPConnection(self._service, client, server))
+        if self._service.proxy is None:
+            attach(self._service, sock, lambda: HTTPConnection(self._service, client, server))
+        else:
+            attach_proxied(self._service, self._service.proxy, sock, client, server)
         return True
 
     def _pause_exhausted(self, error: OSError) -> None:
@@ -200,6 +204,53 @@ class Acceptor:
     def _resume_exhausted(self, started: bool) -> None:
         if started and self._listeners and not self._service.draining:
             self.start()
+
+
+def attach_proxied(
+    service: Service,
+    proxy: ProxyProtocol,
+    sock: socket.socket,
+    client: tuple[str, int] | None,
+    server: tuple[str, int | None] | None,
+) -> None:
+    """Make a connection of a socket whose first bytes say, in the PROXY protocol, who is at its other end."""
+    sock.setblocking(False)
+    task = service.loop.create_task(_attach_proxied(service, proxy, sock, client, server))
+    service.attaching[task] = sock
+    task.add_done_callback(service.attached)
+
+
+async def _attach_proxied(
+    service: Service,
+    proxy: ProxyProtocol,
+    sock: socket.socket,
+    client: tuple[str, int] | None,
+    server: tuple[str, int | None] | None,
+) -> None:
+    try:
+        async with asyncio.timeout(service.timeouts.head):
+            said = await _read_proxy_header(service.loop, proxy, sock, client)
+    except (ProxyError, OSError) as error:  # a TimeoutError is an OSError
+        reason = error if isinstance(error, ProxyError) else "no PROXY header came"
+        service.error_log.info("connection refused: %s (client %s)", reason, client)
+        sock.close()
+        return
+    await _attach(service, sock, lambda: HTTPConnection(service, said.client or client, said.server or server))
+
+
+async def _read_proxy_header(
+    loop: asyncio.AbstractEventLoop, proxy: ProxyProtocol, sock: socket.socket, client: tuple[str, int] | None
+) -> ProxyHeader:
+    """Read the header, and no byte beyond it. Raise `ProxyError` if there is none or nobody trusted sends it."""
+    if not proxy.trusted.trusts(client[0] if client is not None else None):
+        raise ProxyError("its address is not in --proxy-allow-from")
+    reader = ProxyReader(proxy.versions)
+    while reader.header is None:
+        data = await loop.sock_recv(sock, reader.wanted)
+        if not data:
+            raise ProxyError("it ended before its PROXY header")
+        reader.receive_data(data)
+    return reader.header
 
 
 def attach(service: Service, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:

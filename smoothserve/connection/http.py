@@ -63,6 +63,7 @@ class HTTPConnection(Watched):
         "_codec",
         "_codec_waits",
         "_held_from",
+        "_peer",
         "_processing",
         "_resumption",
         "_started",
@@ -82,6 +83,9 @@ class HTTPConnection(Watched):
         self._resumption = resumption
         self._codec_waits = False
         self._held_from = (IDLE, inf)
+        forwarding = service.forwarding
+        #: Its own addresses, if the peer is a proxy that says whose requests it brings.
+        self._peer = (client, server) if forwarding is not None and forwarding.trusts(client) else None
         self._processing = False
         self._ahead = 0
         self._started = 0.0
@@ -213,6 +217,8 @@ class HTTPConnection(Watched):
 
     def _begin(self, request: Request, *, complete: bool = False) -> None:
         service = self._service
+        if self._peer is not None:
+            request = self._read_forwarded(request, *self._peer)
         if request.upgrade is not None and service.websockets is not None and is_websocket(request):
             self._upgrade(request, service.websockets)
             return
@@ -249,6 +255,21 @@ class HTTPConnection(Watched):
             self._body_bytes += len(event)
             exchange.data_received(event)
         exchange.start()
+
+    def _read_forwarded(
+        self, request: Request, client: tuple[str, int] | None, server: tuple[str, int | None] | None
+    ) -> Request:
+        """Take from the proxy's headers where the request came from: another client for each."""
+        service = self._service
+        scheme = service.scheme
+        if service.forwarding is not None:
+            origin = service.forwarding.read(request, client, server, scheme)
+            if origin is not None:
+                client, server, scheme, request = origin.client, origin.server, origin.scheme, origin.request
+        self.client = client
+        self.server = server
+        self.scheme = scheme
+        return request
 
     def _upgrade(self, request: Request, options: WebSocketOptions) -> None:
         """Pass the transport, and what has come behind the head, to a WebSocket."""
@@ -438,10 +459,11 @@ class HTTPConnection(Watched):
     def describe(self) -> tuple[dict[str, Any], bytes]:
         """Return what the next worker must know, and the input that is read and not used."""
         phase, deadline = self._held_from
+        client, server = self._peer or (self.client, self.server)
         meta: dict[str, Any] = {
             "kind": "http",
-            "client": self.client,
-            "server": self.server,
+            "client": client,
+            "server": server,
             "requests": self.requests,
             "head" if phase == HEAD else "idle": max(0.0, deadline - self._service.loop.time()),
         }

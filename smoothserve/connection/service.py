@@ -20,6 +20,7 @@ from smoothserve.control.channel import Channel
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import Codec, Request
 from smoothserve.protocol.exchange import Application
+from smoothserve.protocol.forwarded import Forwarding, TrustedProxies
 from smoothserve.protocol.response import DefaultHeaders, Response
 
 if TYPE_CHECKING:
@@ -70,6 +71,16 @@ class HoldsDescriptors(Protocol):
         """Return them."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyProtocol:
+    """Every connection begins with a header of the PROXY protocol."""
+
+    versions: str
+    """`v1`, `v2` or `auto`."""
+    trusted: TrustedProxies
+    """Who may say so."""
+
+
 class AccessLog(Protocol):
     """Where finished answers are noted."""
 
@@ -96,6 +107,8 @@ class Service:
         drain: Drain | None = None,
         max_requests: int = 0,
         min_body_rate: int = 0,
+        forwarding: Forwarding | None = None,
+        proxy: ProxyProtocol | None = None,
     ) -> None:
         self.loop = loop
         self.application = application
@@ -111,6 +124,9 @@ class Service:
         self.websockets_open = 0
         self.websockets_carried = 0
         self.drain = drain or Drain()
+        self.forwarding = forwarding
+        """How the headers of trusted proxies are read, if they are."""
+        self.proxy = proxy
         self.last_request = max_requests - 1 if max_requests else inf
         """How many requests a connection may have had when it brings its last one."""
         self.now = loop.time()

@@ -600,6 +600,7 @@ class WebSocketConnection(Connection):
             "raw_path": request.raw_path.decode("latin-1"),
             "query_string": request.query_string.decode("latin-1"),
             "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
+            "prefix": request.prefix,
             "subprotocols": self.subprotocols,
             "subprotocol": self._subprotocol,
             "deflate": None if deflate is None else deflate.to_dict(),

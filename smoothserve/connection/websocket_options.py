@@ -87,6 +87,7 @@ class WebSocketResumption:
             keep_alive=True,
             upgrade=b"websocket",
         )
+        request.prefix = None if meta.get("prefix") is None else str(meta["prefix"])
         return cls(
             request=request,
             handshake=Handshake(

@@ -24,6 +24,7 @@ class Request:
         "keep_alive",
         "memo",
         "method",
+        "prefix",
         "query_string",
         "raw_path",
         "target",
@@ -66,6 +67,9 @@ class Request:
         """What an interface layer has made of the head and may use again for the next equal one."""
         self.upgrade = upgrade
         """The Upgrade header, lower-case, if Connection names it in an HTTP/1.1 request (RFC 9110 section 7.8)."""
+
+        self.prefix: str | None = None
+        """The path that a trusted proxy has cut off in front, if it said so."""
 
     @property
     def has_body(self) -> bool:

@@ -14,6 +14,15 @@ from smoothserve.settings.kinds import NotAllowedError
 BIND_FORMS = "host:port, [ipv6]:port, unix:/path or fd://N"
 DEFAULT_PORT = 8000
 
+FORWARDED_HEADERS = (
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "forwarded",
+)
+
 _MODULE_PART = re.compile(r"[^\s:/\\.()]+\Z")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 _FD = re.compile(r"fd://([0-9]{1,6})\Z")
@@ -187,3 +196,22 @@ def check_websocket_handover(text: str) -> str:
     if colon and not path_glob.startswith(("/", "*")):
         raise NotAllowedError("has a path that does not begin with a slash: write reenter:/chat/*, for example")
     return word + colon + path_glob
+
+
+def check_proxy(text: str) -> str:
+    """Check where a trusted proxy may be: an address, a network, `unix:` or `*`."""
+    text = text.strip()
+    if text in ("*", "unix:"):
+        return text
+    try:
+        return str(ipaddress.ip_network(text, strict=False)) if "/" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        raise NotAllowedError("is not an address, a network such as 10.0.0.0/8, unix: or *") from None
+
+
+def check_forwarded_header(text: str) -> str:
+    """Check the name of a header that proxies set."""
+    name = text.strip().lower()
+    if name not in FORWARDED_HEADERS:
+        raise NotAllowedError(f"is not one of {', '.join(FORWARDED_HEADERS)}")
+    return name

@@ -175,6 +175,8 @@ class Several:
     separator: str
     is_set: bool = False
     """Whether there must be one at least, and none twice."""
+    splits: bool = False
+    """Whether each item given may be several, with the separator between them."""
 
     @property
     def metavar(self) -> str:
@@ -196,6 +198,8 @@ class Several:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise NotAllowedError(f"is not {self.item.allowed}, as a string or an array of strings")
+        if self.splits and all(isinstance(item, str) for item in items):
+            items = [part.strip() for item in items for part in item.split(self.separator) if part.strip()]
         checked: list[str] = []
         for item in items:
             normal = self._check_item(item, alone=items is not value or len(items) == 1)

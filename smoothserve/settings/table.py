@@ -10,13 +10,16 @@ from typing import Any, Self
 
 from smoothserve.settings.checks import (
     BIND_FORMS,
+    FORWARDED_HEADERS,
     check_app,
     check_bind,
     check_env,
+    check_forwarded_header,
     check_header,
     check_host,
     check_log_format,
     check_path,
+    check_proxy,
     check_root_path,
     check_url_path,
     check_websocket_handover,
@@ -30,15 +33,22 @@ PROCESSES = "Processes"
 RELOAD = "Reload and stop"
 HTTP = "HTTP"
 WEBSOCKET = "WebSocket"
+PROXIES = "Proxies in front"
 LIMITS = "Limits of what clients may do"
 LOGS = "Logs"
-GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, WEBSOCKET, LIMITS, LOGS)
+GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, WEBSOCKET, PROXIES, LIMITS, LOGS)
 
 _APP = Text("MODULE:ATTR", "MODULE:ATTR, such as myapp:app or pkg.module:factory.app", check_app)
 _DIRECTORY = Text("DIR", "a directory", check_path)
 _FILE = Text("FILE", "a file", check_path)
 _LOG_FILE = Text("FILE", "a file, or - for the standard stream", check_path)
 _ADDRESSES = Several(Text("ADDRESS", BIND_FORMS, check_bind), ",", is_set=True)
+_PROXIES = Several(
+    Text("ADDRESS", "an address, a network such as 10.0.0.0/8, unix: or *", check_proxy), ",", splits=True
+)
+_FORWARDED_HEADERS = Several(
+    Text("NAME", f"one of {', '.join(FORWARDED_HEADERS)}", check_forwarded_header), ",", splits=True
+)
 _VARIABLES = Several(Text("NAME=VALUE", "NAME=VALUE", check_env), "\n")
 _HEADERS = Several(Text("HEADER", '"Name: value"', check_header), "\n")
 
@@ -384,6 +394,40 @@ class Settings:
         HTTP,
         "Answer this path without the application: 200 until the worker has left.",
         default_text="none",
+    )
+
+    proxy_headers: bool = declare(
+        True,
+        Switch(),
+        PROXIES,
+        "Take a request's client and scheme from the headers of a trusted proxy.",
+    )
+    forwarded_headers: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        ["x-forwarded-for", "x-forwarded-proto"],
+        _FORWARDED_HEADERS,
+        PROXIES,
+        "The headers that are read. Name only those that your proxy sets or removes: others come from the client.",
+    )
+    forwarded_allow_ips: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        ["127.0.0.1", "::1", "unix:"],
+        _PROXIES,
+        PROXIES,
+        "The proxies whose headers are read: addresses, networks, unix: for unix sockets, * for anybody.",
+        fallback=Fallback("FORWARDED_ALLOW_IPS"),
+        default_text="$FORWARDED_ALLOW_IPS, else 127.0.0.1,::1,unix:",
+    )
+    proxy_protocol: str = declare(
+        "off",
+        Choice(("off", "v1", "v2", "auto")),
+        PROXIES,
+        "Each connection begins with a header of the PROXY protocol; one without it is refused. auto takes v1 and v2.",
+    )
+    proxy_allow_from: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        ["127.0.0.1", "::1", "unix:"],
+        _PROXIES,
+        PROXIES,
+        "Who may send a PROXY header, written as for --forwarded-allow-ips; connections of others are refused.",
+        default_text="127.0.0.1,::1,unix:",
     )
 
     max_request_line_bytes: int = declare(

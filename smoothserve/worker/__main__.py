@@ -29,7 +29,7 @@ from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
 from smoothserve.connection.health import Health
 from smoothserve.connection.overload import Overload
-from smoothserve.connection.service import Service, Timeouts
+from smoothserve.connection.service import ProxyProtocol, Service, Timeouts
 from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
 from smoothserve.control.channel import Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
@@ -44,6 +44,7 @@ from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Codec, Limits
 from smoothserve.protocol.exchange import Application
+from smoothserve.protocol.forwarded import Forwarding, TrustedProxies
 from smoothserve.protocol.response import DefaultHeaders
 from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
@@ -227,6 +228,10 @@ def _assemble(
         drain=drain,
         max_requests=settings.max_connection_requests,
         min_body_rate=settings.min_body_rate,
+        forwarding=_forwarding(settings, error_log),
+        proxy=None
+        if settings.proxy_protocol == "off"
+        else ProxyProtocol(settings.proxy_protocol, TrustedProxies(settings.proxy_allow_from)),
     )
     _bound(service, settings)
     service.balance = Balance(scoreboard, launch.scoreboard_row)
@@ -255,6 +260,12 @@ def _assemble(
             memory_limit(settings.max_memory),
         ],
     )
+
+
+def _forwarding(settings: Settings, error_log: logging.Logger) -> Forwarding | None:
+    if not (settings.proxy_headers and settings.forwarded_headers and settings.forwarded_allow_ips):
+        return None
+    return Forwarding(settings.forwarded_headers, TrustedProxies(settings.forwarded_allow_ips), error_log.warning)
 
 
 def _bound(service: Service, settings: Settings) -> None:

@@ -85,7 +85,10 @@ class EnvironBuilder:
             template = self._make_template(*key)
         environ = template.copy()
         environ["REQUEST_METHOD"] = request.method
-        environ["PATH_INFO"] = self._path_info(request.raw_path)
+        script_name = self._script_name
+        if request.prefix is not None:
+            script_name = environ["SCRIPT_NAME"] = request.prefix.encode("utf-8").decode("latin-1")
+        environ["PATH_INFO"] = self._path_info(request.raw_path, script_name)
         environ["QUERY_STRING"] = request.query_string.decode("latin-1")
         environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
         environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.http_version]
@@ -115,9 +118,9 @@ class EnvironBuilder:
             self._names[name] = variable
         return variable
 
-    def _path_info(self, raw_path: bytes) -> str:
+    @staticmethod
+    def _path_info(raw_path: bytes, script_name: str) -> str:
         path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("latin-1")
-        script_name = self._script_name
         if script_name and path.startswith(script_name) and path[len(script_name) :][:1] in ("", "/"):
             return path[len(script_name) :]
         # The asterisk and authority forms (RFC 9112 section 3.2) are no paths.

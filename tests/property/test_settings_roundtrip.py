@@ -18,6 +18,7 @@ from smoothserve.settings import (
     keep_needing_restart,
     resolve_settings,
 )
+from smoothserve.settings.checks import FORWARDED_HEADERS
 from smoothserve.settings.kinds import Choice, Kind, Seconds, Several, Switch, Text, Whole
 from smoothserve.settings.rendering import render_toml
 from smoothserve.settings.setting import Setting
@@ -30,6 +31,9 @@ WORDS = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 FREE_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 VALUES = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=20)
 PORTS = st.integers(0, 65535)
+PROXIES = st.one_of(
+    st.sampled_from(["unix:", "*", "10.0.0.0/8"]), st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)
+)
 TEXTS: dict[str, st.SearchStrategy[str]] = {
     "app": st.builds("{}.{}:{}".format, WORDS, WORDS, WORDS),
     "bind": st.one_of(
@@ -39,6 +43,13 @@ TEXTS: dict[str, st.SearchStrategy[str]] = {
         st.builds("unix:/{}".format, WORDS),
         st.builds("fd://{}".format, st.integers(0, 999)),
     ),
+    "websocket_handover": st.sampled_from(["off", "attached", "reenter", "reenter:/chat/*"]),
+    "access_log_format": st.sampled_from(["common", "combined", "json", "%(h)s %(s)s"]),
+    "health_path": st.builds("/{}".format, WORDS),
+    "live_path": st.builds("/{}".format, WORDS),
+    "forwarded_headers": st.sampled_from(FORWARDED_HEADERS),
+    "forwarded_allow_ips": PROXIES,
+    "proxy_allow_from": PROXIES,
     "env": st.builds("{}={}".format, WORDS, FREE_TEXT),
     "header": st.builds("X-{}: {}".format, WORDS, VALUES.map(lambda text: text.strip(" \t"))),
     "root_path": st.builds("/{}".format, WORDS) | st.just(""),

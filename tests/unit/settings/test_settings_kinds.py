@@ -132,3 +132,9 @@ def _refuse() -> str:
 )
 def test_a_value_is_shown_on_one_line(value: Any, shown: str) -> None:
     assert show(value) == shown
+
+
+def test_a_list_that_splits_takes_several_in_one_item() -> None:
+    kind = Several(UPPER, ",", splits=True)
+    assert kind.check(["a, b", "c"]) == kind.check("a,b,c") == kind.parse("a,b,c") == ["A", "B", "C"]
+    assert kind.check([""]) == []

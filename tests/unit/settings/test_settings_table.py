@@ -24,6 +24,9 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert (settings.keep_alive_timeout, settings.head_timeout) == (75.0, 60.0)
     assert (settings.body_timeout, settings.write_timeout, settings.min_body_rate) == (60.0, 60.0, 0)
     assert (settings.max_body_bytes, settings.max_connection_requests, settings.max_connections) == (0, 0, 0)
+    assert settings.forwarded_headers == ["x-forwarded-for", "x-forwarded-proto"]
+    assert settings.forwarded_allow_ips == settings.proxy_allow_from == ["127.0.0.1", "::1", "unix:"]
+    assert (settings.proxy_headers, settings.proxy_protocol) == (True, "off")
     assert (settings.max_concurrent_requests, settings.max_queued_requests) == (0, -1)
     assert (settings.graceful_timeout, settings.drain_timeout) == (30.0, 300.0)
     assert (settings.kill_timeout, settings.boot_timeout) == (5.0, 60.0)
@@ -76,6 +79,11 @@ def test_each_setting_is_declared_well(setting: Setting) -> None:
         ("--limit-request-fields", "max_header_fields"),
         ("--limit-concurrency", "max_concurrent_requests"),
         ("--worker-connections", "max_connections"),
+        ("--forwarded-allow-ips", "forwarded_allow_ips"),
+        ("--proxy-headers", "proxy_headers"),
+        ("--no-proxy-headers", "proxy_headers"),
+        ("--proxy-protocol", "proxy_protocol"),
+        ("--proxy-allow-from", "proxy_allow_from"),
         ("--no-server-header", "server_header"),
         ("--no-access-log", "access_log"),
     ],
