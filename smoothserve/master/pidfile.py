@@ -38,7 +38,7 @@ class PidFile:
         self.check()
         temporary = f"{self.path}.{os.getpid()}"
         try:
-            with open(temporary, "w", encoding="ascii") as file:
+            with open(temporary, "w", encoding="ascii", opener=_create) as file:
                 file.write(f"{os.getpid()}\n")
             os.rename(temporary, self.path)
         except OSError as error:
@@ -57,6 +57,11 @@ class PidFile:
     def _read(self) -> str:
         with open(self.path, encoding="ascii", errors="replace") as file:
             return file.read(64).strip()
+
+
+def _create(path: str, flags: int) -> int:
+    """Open a file that only its owner may write, whatever the umask: who can write it chooses whom a script kills."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def is_master(pid: int) -> bool:

@@ -35,6 +35,16 @@ def test_it_holds_our_number_and_leaves_no_other_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_only_its_owner_may_write_it_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    before = os.umask(0)
+    try:
+        PidFile(str(path)).write()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_it_is_removed_while_it_is_ours(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     file = PidFile(str(path))
