@@ -16,7 +16,8 @@ from smoothserve.control.handover import (
 )
 from smoothserve.control.messages import ControlError, Unknown, parse_message
 from smoothserve.protocol.codecs import codec_factory
-from smoothserve.protocol.events import Limits
+from smoothserve.protocol.events import Limits, Request
+from smoothserve.protocol.websocket.handshake import Handshake, read_handshake, render_acceptance
 from tests.fuzz.plan import split
 from tests.fuzz.websocket_targets import WEBSOCKET_TARGETS
 from tests.unit.protocol.delivery import Outcome, deliver
@@ -56,6 +57,19 @@ def fuzz_codecs_agree(data: bytes) -> None:
     outcome = _deliver("httptools", data)
     assert outcome == _deliver("h11", data), "the codecs do not agree"
     assert outcome == _deliver("httptools", data[:1] + b"\0" + data[2:]), "the cut of the bytes matters"
+
+
+def fuzz_websocket_handshake(data: bytes) -> None:
+    """The fields of a handshake, on lines of their own; an acceptance can be said."""
+    fields = [(name.lower(), value) for line in data.split(b"\n") for name, _, value in [line.partition(b":")]]
+    headers = [(name, value) for name, value in fields if not set(b"\r\0") & set(name + value)]
+    request = Request("GET", b"/", b"/", b"", "1.1", headers, keep_alive=True, upgrade=b"websocket")
+    handshake = read_handshake(request, compression=True)
+    if isinstance(handshake, Handshake):
+        for name in (*handshake.subprotocols, None):
+            head = render_acceptance(handshake, name, b"")
+            assert head.count(b"\r\n\r\n") == 1
+            assert head.endswith(b"\r\n\r\n")
 
 
 def packets_of(data: bytes) -> list[bytes]:
@@ -135,6 +149,7 @@ TARGETS: dict[str, Target] = {
     "httptools": fuzz_httptools,
     "h11": fuzz_h11,
     "codecs-agree": fuzz_codecs_agree,
+    "websocket-handshake": fuzz_websocket_handshake,
     "handover-sender": fuzz_handover_sender,
     "handover-receiver": fuzz_handover_receiver,
     "handover-content": fuzz_handover_content,

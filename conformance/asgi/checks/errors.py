@@ -113,7 +113,7 @@ async def want_500(talk: Talk) -> None:
 exception_ahead_of_the_answer_is_a_500.client(want_500)
 
 
-@check(ERRORS)
+@check(ERRORS, Level.RELIED)
 async def exception_behind_the_start_is_a_500(scope: Scope, receive: Receive, send: Send) -> None:
     """So it is behind the start, of which nothing has been sent."""
     await start(send, 200, (b"x-a", b"b"))
