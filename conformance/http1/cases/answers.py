@@ -50,7 +50,7 @@ case(
     get(b"/stream") + NEXT,
     Outcome((Answer((200,), body=b"one,two,three"), NEXT_SERVED)),
 )
-case("empty answer", "6.3", MUST, get(b"/empty") + NEXT, Outcome((Answer((200,), body=b""), NEXT_SERVED)))
+case("empty answer", "6.3", MUST, get(b"/empty") + NEXT, *either(Answer((200,), body=b"")))
 case("Date", "RFC 9110 6.6.1", MUST, get() + NEXT, Outcome((Answer((200,), fields=(("date", "*"),)), NEXT_SERVED)))
 case(
     "Date of a refusal",
