@@ -15,7 +15,8 @@ class Drain:
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._for_threads = threading.Event()
-        self._deadline: float | None = None
+        self.deadline: float | None = None
+        """When what is left is cut, in monotonic seconds; None while the worker does not drain."""
         self.extension = self._make_extension()
         """For an ASGI scope: `is_set()` (from any thread), `wait()` (awaitable), `deadline()`."""
         self.blocking_extension = {**self.extension, "wait": self._for_threads.wait}
@@ -25,13 +26,13 @@ class Drain:
         """Take note that the worker drains; what it has in hand is cut in `timeout` seconds (None: unknown)."""
         if timeout is not None:
             due = time.monotonic() + timeout
-            self._deadline = due if self._deadline is None else min(due, self._deadline)
+            self.deadline = due if self.deadline is None else min(due, self.deadline)
         self._for_threads.set()
         self._event.set()
 
     def end(self) -> None:
         """Take note that the worker serves on."""
-        self._deadline = None
+        self.deadline = None
         self._for_threads.clear()
         self._event.clear()
 
@@ -48,6 +49,6 @@ class Drain:
 
         def deadline() -> float | None:
             """Return when the worker cuts what is left, as `time.monotonic()` counts; None while it does not drain."""
-            return self._deadline
+            return self.deadline
 
         return {"is_set": is_set, "wait": wait, "deadline": deadline}

@@ -37,6 +37,8 @@ BY_AMOUNT = 16
 UNREAD_BYTES = 65536
 #: Seconds after which the client's close, or its fault, is answered although the application works on a message.
 END_PATIENCE = 1.0
+#: Seconds before the drain deadline at which everybody has got a close frame.
+CUT_MARGIN = 2.0
 #: Seconds after which a WebSocket on which messages flow without a pause is handed over all the same.
 QUIET_PATIENCE = 1.0
 
@@ -463,17 +465,19 @@ class WebSocketConnection(Connection):
         if self._phase != OPEN:
             return
         if service.stopping:
-            self.close(CloseCode.GOING_AWAY, "the server stops")
+            self._close_ourselves(CloseCode.GOING_AWAY, "the server stops")
         elif self._moves():
             self._drain_due = None
             self._begin_move()
             self._set_deadline()
         elif self._drain_due is None and not (self._opted and service.keeps(self)):
-            self._drain_due = (
-                service.loop.time()
-                + self._options.drain_timeout
-                + self._options.close_spread * (service.next_in_spread())
-            )
+            now = service.loop.time()
+            spread = self._options.close_spread * service.next_in_spread()
+            due = now + self._options.drain_timeout + spread
+            if service.drain.deadline is not None:
+                # Rather a close frame than being cut.
+                due = min(due, max(now, service.drain.deadline - CUT_MARGIN - self._options.close_spread + spread))
+            self._drain_due = due
             self._set_deadline()
 
     def _close_for_drain(self) -> None:
@@ -482,8 +486,12 @@ class WebSocketConnection(Connection):
         if self._phase == OPENING:
             self.deadline = inf
             return
-        late = self._phase == LEAVING
-        self.close(CloseCode.SERVICE_RESTART, "" if late else "the server was reloaded")
+        self._close_ourselves(CloseCode.SERVICE_RESTART, "the server was reloaded")
+
+    def _close_ourselves(self, code: int, reason: str) -> None:
+        """Close without the application's doing: it hears of it at once, and sends nothing behind the close frame."""
+        self.close(code, reason)
+        self._disconnect(code, reason)
 
     def end_drain(self) -> None:
         """Stay: the worker serves on."""
