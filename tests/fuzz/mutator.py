@@ -37,6 +37,8 @@ DICTIONARY: tuple[bytes, ...] = (
     b"sec-websocket-version:13\nsec-websocket-key:dGhlIHNhbXBsZSBub25jZQ==\n", b"sec-websocket-protocol:",
     b"sec-websocket-extensions:permessage-deflate; client_max_window_bits=9",
     b'{"kind":"websocket","deflate":{}}',
+    b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", b"PROXY TCP6 ::1 ::2 1 65535\r\n", b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\x00\r\nQUIT\n", b"\x21\x11\x00\x0c", b"\x21\x21\x00\x24", b"\x20\x00\x00\x00",
     b"\x07\0\0\0\0", b"\x08\0\0\0\x05",
     b"\x81\x85\0\0\0\0hello", b"\x82\x80abcd", b"\x01\x81\0\0\0\0\xc3", b"\x00\x80\0\0\0\0", b"\x80\x81\0\0\0\0\xa9",
     b"\x89\x80\0\0\0\0", b"\x8a\x82\0\0\0\0hi", b"\x88\x80\0\0\0\0", b"\x88\x82\0\0\0\0\x03\xe8",

@@ -4,6 +4,7 @@ The bytes of a target that reads in steps begin with a plan: see `plan.split`.
 """
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from smoothserve.connection.adopting import read_offer
 from smoothserve.control.handover import (
@@ -17,6 +18,7 @@ from smoothserve.control.handover import (
 from smoothserve.control.messages import ControlError, Unknown, parse_message
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Limits, Request
+from smoothserve.protocol.proxy import ProxyError, ProxyReader
 from smoothserve.protocol.websocket.handshake import Handshake, read_handshake, render_acceptance
 from tests.fuzz.plan import split
 from tests.fuzz.websocket_targets import WEBSOCKET_TARGETS
@@ -57,6 +59,27 @@ def fuzz_codecs_agree(data: bytes) -> None:
     outcome = _deliver("httptools", data)
     assert outcome == _deliver("h11", data), "the codecs do not agree"
     assert outcome == _deliver("httptools", data[:1] + b"\0" + data[2:]), "the cut of the bytes matters"
+
+
+def fuzz_proxy(data: bytes) -> None:
+    """The PROXY protocol's header; nothing behind it is ever asked for, and addresses are what they say."""
+    versions = ("auto", "v1", "v2")[data[0] % 3 if data else 0]
+    rest = data[1:]
+    reader = ProxyReader(versions)
+    at = 0
+    try:
+        while at < len(rest) and reader.wanted:
+            assert reader.wanted > 0
+            piece = rest[at : at + reader.wanted]
+            reader.receive_data(piece)
+            at += len(piece)
+    except ProxyError:
+        return
+    if reader.header is not None:
+        for address in (reader.header.client, reader.header.server):
+            if address is not None:
+                ip_address(address[0])  # raises if it is none
+                assert 0 <= address[1] <= 65535
 
 
 def fuzz_websocket_handshake(data: bytes) -> None:
@@ -149,6 +172,7 @@ TARGETS: dict[str, Target] = {
     "httptools": fuzz_httptools,
     "h11": fuzz_h11,
     "codecs-agree": fuzz_codecs_agree,
+    "proxy": fuzz_proxy,
     "websocket-handshake": fuzz_websocket_handshake,
     "handover-sender": fuzz_handover_sender,
     "handover-receiver": fuzz_handover_receiver,
