@@ -24,13 +24,19 @@ class FaultyServer:
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
+        self.connections: set[asyncio.Task[object]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.connections.add(task)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             writer.write(self.answer(await reader.readuntil(b"\r\n\r\n")))
             await self.converse(reader, writer)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     def answer(self, request: bytes) -> bytes:
         """The answer to an opening handshake."""
@@ -107,6 +113,11 @@ class FaultyServer:
 @contextlib.asynccontextmanager
 async def serving(fault: str = "") -> AsyncIterator[int]:
     """Serve while the context is open; yields the port."""
-    server = await asyncio.start_server(FaultyServer(fault).serve, "127.0.0.1", 0)
-    async with server:
+    faulty = FaultyServer(fault)
+    server = await asyncio.start_server(faulty.serve, "127.0.0.1", 0)
+    try:
         yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        # The client has left, so each ends by itself; a transport that outlives its loop is an error here.
+        await asyncio.gather(*faulty.connections)
