@@ -35,7 +35,7 @@ from smoothserve.master.supervisor import Configuration, Supervisor
 from smoothserve.master.systemd import Notifier, find_manager
 from smoothserve.master.watchdog import Watchdog
 from smoothserve.net.addresses import FdAddress, parse_bind
-from smoothserve.net.listeners import Listener, open_listener
+from smoothserve.net.listeners import Listener, UnixAccess, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
 
 #: Seconds that a stuck reader of the log may keep a master that would end.
@@ -198,9 +198,10 @@ def _load(launch: MasterLaunch) -> Settings:
 
 def _listen(settings: Settings) -> list[Listener]:
     listeners: list[Listener] = []
+    access = UnixAccess(int(settings.uds_mode, 8), settings.uds_group)
     try:
         for text in settings.bind:
-            listeners.append(open_listener(parse_bind(text), settings.backlog, BIND_PATIENCE))  # noqa: PERF401 - those opened so far are closed on an error
+            listeners.append(open_listener(parse_bind(text), settings.backlog, BIND_PATIENCE, access))  # noqa: PERF401 - those opened so far are closed on an error
     except SmoothserveError:
         for listener in listeners:
             listener.close()

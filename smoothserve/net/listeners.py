@@ -7,17 +7,19 @@ There is no SO_REUSEPORT: a socket of such a group that is closed resets the con
 import contextlib
 import errno
 import fcntl
+import grp
 import os
 import socket
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from smoothserve.errors import BindError
 from smoothserve.net.addresses import Address, FdAddress, TcpAddress, UnixAddress
 
-#: A proxy of another user must be able to connect, which on Linux needs write permission (nginx and uvicorn do the
-#: same, whatever the umask). Who should not, is kept out by the permissions of the directory.
+#: Unless the user says otherwise: a proxy of another user must be able to connect, which on Linux needs write
+#: permission (nginx and uvicorn do the same, whatever the umask).
 UNIX_SOCKET_MODE = 0o666
 _RETRY_INTERVAL = 0.05
 
@@ -40,7 +42,16 @@ class Listener:
         self.sock.close()
 
 
-def open_listener(address: Address, backlog: int, patience: float = 0.0) -> Listener:
+@dataclass(frozen=True, slots=True)
+class UnixAccess:
+    """Who may connect to the unix sockets that are made here."""
+
+    mode: int = UNIX_SOCKET_MODE
+    group: str | None = None
+    """A name or a number; None is the group of the process."""
+
+
+def open_listener(address: Address, backlog: int, patience: float = 0.0, access: UnixAccess | None = None) -> Listener:
     """Open a non-blocking listening socket. Raise `BindError`, one line, if that cannot be.
 
     An address in use is tried again for `patience` seconds: the workers of a master that was killed may still be on
@@ -49,7 +60,7 @@ def open_listener(address: Address, backlog: int, patience: float = 0.0) -> List
     gives_up_at = time.monotonic() + patience
     while True:
         try:
-            return _open(address, backlog)
+            return _open(address, backlog, access or UnixAccess())
         except _InUseError:
             if time.monotonic() >= gives_up_at:
                 raise
@@ -60,11 +71,11 @@ class _InUseError(BindError):
     """Somebody listens there."""
 
 
-def _open(address: Address, backlog: int) -> Listener:
+def _open(address: Address, backlog: int, access: UnixAccess) -> Listener:
     if isinstance(address, TcpAddress):
         return _open_tcp(address, backlog)
     if isinstance(address, UnixAddress):
-        return _open_unix(address, backlog)
+        return _open_unix(address, backlog, access)
     return _adopt(address, backlog)
 
 
@@ -93,14 +104,18 @@ def _open_tcp(address: TcpAddress, backlog: int) -> Listener:
     return Listener(sock, _name(sock))
 
 
-def _open_unix(address: UnixAddress, backlog: int) -> Listener:
+def _open_unix(address: UnixAddress, backlog: int, access: UnixAccess) -> Listener:
     path = address.path
+    group = _group_number(address, access.group)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _directory_lock(path):
             _remove_stale(address)
             sock.bind(path)
-            os.chmod(path, UNIX_SOCKET_MODE)
+            # Nobody can connect before it listens.
+            if group is not None:
+                os.chown(path, -1, group, follow_symlinks=False)
+            os.chmod(path, access.mode)
             sock.listen(backlog)
         sock.setblocking(False)
     except OSError as error:
@@ -110,6 +125,15 @@ def _open_unix(address: UnixAddress, backlog: int) -> Listener:
         sock.close()
         raise
     return Listener(sock, str(address), os.path.abspath(path))
+
+
+def _group_number(address: UnixAddress, group: str | None) -> int | None:
+    if group is None:
+        return None
+    try:
+        return int(group) if group.isascii() and group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise BindError(f"cannot listen on {address}: there is no group {group}: correct --uds-group") from None
 
 
 @contextlib.contextmanager

@@ -215,3 +215,18 @@ def check_forwarded_header(text: str) -> str:
     if name not in FORWARDED_HEADERS:
         raise NotAllowedError(f"is not one of {', '.join(FORWARDED_HEADERS)}")
     return name
+
+
+def check_mode(text: str) -> str:
+    """Check the permissions of a file, in octal digits; the normal form has three."""
+    digits = text.strip().removeprefix("0o").lstrip("0") or "0"
+    if len(digits) > 3 or not all(digit in "01234567" for digit in digits):
+        raise NotAllowedError("is not the permissions of a file in octal digits, such as 660")
+    return digits.zfill(3)
+
+
+def check_group(text: str) -> str:
+    """Check that a group's name or number is not empty."""
+    if not text.strip():
+        raise NotAllowedError("is empty: name a group")
+    return text.strip()

@@ -15,9 +15,11 @@ from smoothserve.settings.checks import (
     check_bind,
     check_env,
     check_forwarded_header,
+    check_group,
     check_header,
     check_host,
     check_log_format,
+    check_mode,
     check_path,
     check_proxy,
     check_root_path,
@@ -135,6 +137,21 @@ class Settings:
         reloadable=False,
         fallback=Fallback("PORT", "0.0.0.0:{}"),
         default_text="the sockets of systemd's socket activation, else 127.0.0.1:8000, or 0.0.0.0:$PORT if PORT is set",
+    )
+    uds_mode: str = declare(
+        "666",
+        Text("MODE", "permissions in octal digits, such as 660", check_mode),
+        LISTENING,
+        "The permissions of unix sockets; who may write may connect.",
+        reloadable=False,
+    )
+    uds_group: str | None = declare(
+        None,
+        Text("GROUP", "the name or number of a group", check_group),
+        LISTENING,
+        "The group of unix sockets: with --uds-mode 660 its members may connect, and nobody else.",
+        reloadable=False,
+        default_text="that of the process",
     )
     backlog: int = declare(
         2048,

@@ -10,7 +10,7 @@ import pytest
 
 from smoothserve.errors import BindError
 from smoothserve.net.addresses import Address, FdAddress, TcpAddress, UnixAddress
-from smoothserve.net.listeners import UNIX_SOCKET_MODE, Listener, open_listener
+from smoothserve.net.listeners import UNIX_SOCKET_MODE, Listener, UnixAccess, open_listener
 
 LOOPBACK = TcpAddress("127.0.0.1", 0)
 
@@ -200,3 +200,16 @@ def test_a_descriptor_that_is_no_listening_socket_gets_a_line(tmp_path: Path) ->
         pytest.raises(BindError, match="not a stream socket"),
     ):
         open_listener(FdAddress(given.fileno()), 16)
+
+
+def test_a_unix_socket_has_the_mode_and_the_group_that_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    own = os.getgid()
+    for access, mode in ((UnixAccess(), 0o666), (UnixAccess(0o660, str(own)), 0o660)):
+        listener = open_listener(UnixAddress(str(path)), 16, access=access)
+        found = path.stat()
+        assert (found.st_mode & 0o777, found.st_gid) == (mode, own)
+        listener.close()
+    with pytest.raises(BindError, match="there is no group no-such-group: correct --uds-group"):
+        open_listener(UnixAddress(str(path)), 16, access=UnixAccess(0o660, "no-such-group"))
+    assert not path.exists()

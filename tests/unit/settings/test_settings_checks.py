@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from smoothserve.settings.checks import check_app, check_bind, check_env, check_header, check_host, check_root_path
+from smoothserve.settings.checks import (
+    check_app,
+    check_bind,
+    check_env,
+    check_header,
+    check_host,
+    check_mode,
+    check_root_path,
+)
 from smoothserve.settings.kinds import NotAllowedError
 
 
@@ -157,3 +165,14 @@ def test_a_root_path_begins_with_a_slash_and_does_not_end_with_one() -> None:
     assert "write /api" in refusal(check_root_path, "api")
     for text in ("/a b", "/a?b", "/a#b", "/%20", "/a\r\nb"):
         refusal(check_root_path, text)
+
+
+@pytest.mark.parametrize(("text", "mode"), [("660", "660"), ("0660", "660"), ("0o600", "600"), ("0", "000")])
+def test_a_mode_is_octal_digits(text: str, mode: str) -> None:
+    assert check_mode(text) == mode
+
+
+@pytest.mark.parametrize("text", ["", "rw", "888", "4755", "-660", "6 6"])
+def test_anything_else_is_no_mode(text: str) -> None:
+    with pytest.raises(NotAllowedError):
+        check_mode(text or "x")

@@ -111,7 +111,16 @@ def test_what_a_reload_cannot_change_is_named_and_kept() -> None:
 
 def test_only_what_the_master_holds_for_life_needs_a_restart() -> None:
     names = {setting.name for setting in TABLE if not setting.reloadable}
-    assert names == {"bind", "backlog", "pid_file", "control_socket", "metrics_bind", "error_logfile"}
+    assert names == {
+        "bind",
+        "uds_mode",
+        "uds_group",
+        "backlog",
+        "pid_file",
+        "control_socket",
+        "metrics_bind",
+        "error_logfile",
+    }
 
 
 def test_settings_import_nothing_but_the_standard_library() -> None:
