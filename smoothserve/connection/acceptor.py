@@ -7,11 +7,11 @@ and it accepts up to `backlog` connections a wake-up, which loads one worker and
 import asyncio
 import errno
 import socket
-from collections import deque
 from collections.abc import Callable
 
 from smoothserve.connection.balance import STEP_BACK, Balance
 from smoothserve.connection.http import HTTPConnection
+from smoothserve.connection.room import EXPECTED, Room
 from smoothserve.connection.service import ProxyProtocol, Service
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.proxy import ProxyError, ProxyHeader, ProxyReader
@@ -20,13 +20,12 @@ from smoothserve.protocol.proxy import ProxyError, ProxyHeader, ProxyReader
 ACCEPTS_PER_WAKE_UP = 4
 #: When to look for siblings after the start: they start at about the same time.
 SIBLINGS_START = (0.05, 0.15, 0.3)
-#: How often in a row a connection is left to the siblings.
-PATIENCE = 10
-#: Seconds for which an accepted connection counts as a call: its request is on the way.
-EXPECTED = 0.02
+#: Seconds after a wait within which whoever is there has waited, too.
+IMPATIENT = 0.002
 #: Seconds without accepting when the process or system is out of descriptors or memory.
 EXHAUSTED_PAUSE = 0.5
 
+_ACCEPTED = int(Counter.ACCEPTED)
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -39,18 +38,20 @@ class Acceptor:
         listeners: list[socket.socket],
         balance: Balance | None = None,
         max_connections: int = 0,
+        room: Room | None = None,
     ) -> None:
         self._service = service
         self._listeners = listeners
         self._balance = balance
         self._max_connections = max_connections
+        self._room = room
         self._started = False
         self._paused = False
         self._full = False
         self._has_accepted = False
         self._returns: asyncio.TimerHandle | None = None
-        self._patience = PATIENCE
-        self._recent: deque[float] = deque(maxlen=256)
+        self._impatient_until = 0.0
+        self._accepted = 0
 
     def start(self) -> None:
         """Accept from now on."""
@@ -75,9 +76,14 @@ class Acceptor:
         self._service.counters[Counter.ACCEPTING] = 0
 
     def resume(self) -> None:
-        """Accept again after `pause`."""
+        """Accept again: after `pause`, or because a call has returned."""
+        if self.accepting:
+            return
+        if self._returns is not None:
+            self._returns.cancel()
+            self._returns = None
         self._paused = False
-        self._service.counters[Counter.ACCEPTING] = int(self._started)
+        self._service.counters[Counter.ACCEPTING] = int(self._started and not self._full)
         self._watch()
 
     def accept_the_rest_and_close(self) -> None:
@@ -113,19 +119,14 @@ class Acceptor:
                 self._service.loop.remove_reader(listener)
 
     def _on_readable(self, listener: socket.socket) -> None:
-        if self._patience == 0:
-            # We have left it to the siblings long enough, and they have not come.
-            self._patience = PATIENCE
-            if not self._stop_at_limit():
-                self._accept_one(listener)
-            return
+        patient = self._service.loop.time() >= self._impatient_until
+        self._impatient_until = 0.0
         for _ in range(ACCEPTS_PER_WAKE_UP):
-            if self._stop_at_limit() or self._leave_to_siblings():
+            if self._stop_at_limit() or self._leave_to_siblings(patient=patient):
                 return
             # Accepting one may have saturated the application, and so paused the acceptor.
             if not self.accepting or not self._accept_one(listener):
                 return
-            self._patience = PATIENCE
 
     def _stop_at_limit(self) -> bool:
         """Stop while there are as many connections as there may be; further ones wait in the listener's queue."""
@@ -145,29 +146,32 @@ class Acceptor:
         self._service.counters[Counter.ACCEPTING] = int(self._started and not self._paused)
         self._watch()
 
-    def _leave_to_siblings(self) -> bool:
+    def _leave_to_siblings(self, *, patient: bool) -> bool:
         """Step back for a moment if a sibling should rather have the next connection."""
-        balance, service = self._balance, self._service
-        if balance is None:
+        balance, room, service = self._balance, self._room, self._service
+        if balance is None or balance.alone:
             return False
-        held = len(service.connections) + len(service.attaching)
-        if not (balance.ahead(held) or balance.crowded(len(service.calls) + self._expected())):
-            return False
-        self._unwatch()
-        self._returns = service.loop.call_later(STEP_BACK, self._return)
-        return True
+        if balance.ahead(len(service.connections) + len(service.attaching)):
+            balance.give_way()
+            self._step_back(STEP_BACK)
+            return True
+        if room is not None and not room.allows_one(patient=patient):
+            room.request_notice()
+            self._step_back(EXPECTED)
+            return True
+        return False
 
-    def _expected(self) -> int:
-        """Return how many connections have just been accepted: their first requests are on the way."""
-        since = self._service.loop.time() - EXPECTED
-        while self._recent and self._recent[0] < since:
-            self._recent.popleft()
-        return len(self._recent)
+    def _step_back(self, seconds: float) -> None:
+        self._unwatch()
+        self._returns = self._service.loop.call_later(seconds, self._return)
 
     def _return(self) -> None:
-        """Come back after having left connections to the siblings: perhaps they still wait."""
+        """Come back after having left connections to the siblings: perhaps they still wait.
+
+        Clients that are slow to send their requests have had their time: now others are accepted, too.
+        """
         self._returns = None
-        self._patience -= 1
+        self._impatient_until = self._service.loop.time() + IMPATIENT
         self._watch()
 
     def _accept_one(self, listener: socket.socket) -> bool:
@@ -183,11 +187,16 @@ class Acceptor:
             # The client has gone already (ECONNABORTED and the like).
             return error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
         client, server = _addresses(sock, address)
-        self._recent.append(self._service.loop.time())
-        if self._service.proxy is None:
-            attach(self._service, sock, lambda: HTTPConnection(self._service, client, server))
-        else:
-            attach_proxied(self._service, self._service.proxy, sock, client, server)
+        service = self._service
+        self._accepted += 1
+        service.counters[_ACCEPTED] = self._accepted
+        if service.proxy is not None:
+            attach_proxied(service, service.proxy, sock, client, server)
+            return True
+        connection = HTTPConnection(service, client, server)
+        if self._room is not None:
+            self._room.expect(connection)
+        attach(service, sock, lambda: connection)
         return True
 
     def _pause_exhausted(self, error: OSError) -> None:

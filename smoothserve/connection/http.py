@@ -90,6 +90,11 @@ class HTTPConnection(Watched):
         self._ahead = 0
         self._started = 0.0
 
+    @property
+    def awaits_request(self) -> bool:
+        """Whether a request would be news: none is in hand, and the client has not gone."""
+        return self._exchange is None and not self._gone and self._phase != CLOSING
+
     # from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -43,6 +43,8 @@ class Counter(IntEnum):
     """Threads that are in a call of a WSGI application."""
     THREADS_STUCK = 13
     """Milliseconds of the monotonic clock when the last of all threads began its call; 0: not all are in one."""
+    ACCEPTED = 14
+    """Connections accepted so far."""
 
 
 class Scoreboard:

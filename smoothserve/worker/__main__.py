@@ -29,6 +29,7 @@ from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
 from smoothserve.connection.health import Health
 from smoothserve.connection.overload import Overload
+from smoothserve.connection.room import Room
 from smoothserve.connection.service import ProxyProtocol, Service, Timeouts
 from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
 from smoothserve.control.channel import Channel
@@ -235,8 +236,9 @@ def _assemble(
     )
     _bound(service, settings)
     service.balance = Balance(scoreboard, launch.scoreboard_row)
+    room = Room(application.pool) if isinstance(application, WSGIApplication) else None
     listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
-    acceptor = Acceptor(service, listeners, service.balance, settings.max_connections)
+    acceptor = Acceptor(service, listeners, service.balance, settings.max_connections, room)
     ours = [channel.fileno(), launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]
     guard.disarm = disarm_wsgi if interface == "wsgi" else disarm_asgi
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]

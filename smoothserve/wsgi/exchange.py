@@ -16,8 +16,10 @@ from smoothserve.wsgi.call import Call
 if TYPE_CHECKING:
     from smoothserve.wsgi.application import WSGIApplication
 
-#: Bytes that are written for one exchange before others have their turn.
+#: What is written for one exchange before others have their turn: bytes, and times that the output is looked at (an
+#: application that yields small parts adds further ones meanwhile).
 BURST_BYTES = 1024 * 1024
+BURST_TAKES = 8
 
 #: Methods that change nothing (RFC 9110 section 9.2.1).
 _SAFE = frozenset(["GET", "HEAD", "OPTIONS"])
@@ -33,6 +35,7 @@ class WSGIExchange(Call):
         "_connection",
         "_continuing",
         "_over",
+        "_posted",
         "_reported",
         "_started",
         "_submitted",
@@ -54,6 +57,8 @@ class WSGIExchange(Call):
         self._awaited: AwaitedInput | None = None
         self._started = False
         self._submitted = False
+        self._posted = False
+        """`deliver` will be called."""
         self._reported = False
         """The connection has been told of the call's return."""
         self._over = False
@@ -164,11 +169,15 @@ class WSGIExchange(Call):
         return environ
 
     def _post(self) -> None:
-        self._application.pool.post(self)
+        # Once for any number of parts that come before the loop looks.
+        if not self._posted:
+            self._posted = True
+            self._application.pool.post(self)
 
     def deliver(self) -> None:
         """Write what the call has yielded."""
-        if not self._over:
+        self._posted = False  # first: what is put from now on is posted again
+        if not (self._over or self._continuing):
             self._write()
 
     def finish(self) -> None:
@@ -202,9 +211,9 @@ class WSGIExchange(Call):
         """Pass on as much of the answer as the connection takes, but let others have their turn."""
         output = self.output
         connection = self._connection
-        burst = 0
+        burst = takes = 0
         while connection.writable and not self._over:
-            if burst > BURST_BYTES:
+            if burst > BURST_BYTES or takes == BURST_TAKES:
                 if not self._continuing:
                     self._continuing = True
                     self._application.loop.call_soon(self._continue)
@@ -217,6 +226,7 @@ class WSGIExchange(Call):
                 self._fail()
                 return
             burst += len(data)
+            takes += 1
             last = ended and output.empty
             response = self.response
             if data or (last and not output.failed):

@@ -11,6 +11,9 @@ from collections import deque
 
 #: Body bytes that wait in memory for a slow client, and one chunk more.
 MEMORY_BYTES = 1024 * 1024
+#: Parts that wait for the loop before the application does, for a moment: one that yields small parts as fast as it can
+#: keeps the GIL from the loop.
+MANY_CHUNKS = 512
 #: Seconds that a client has for taking half of `MEMORY_BYTES`, before it counts as slow (10 MiB/s).
 PATIENCE = 0.05
 #: What is taken at once, unless the application has yielded a larger chunk.
@@ -86,6 +89,7 @@ class Output:
     __slots__ = (
         "_chunks",
         "_disk_bytes",
+        "_eager",
         "_extract",
         "_patient",
         "_put",
@@ -107,6 +111,8 @@ class Output:
         self._room: threading.Event | None = None
         self._patient = True
         """The client has kept up so far."""
+        self._eager = True
+        """So has the loop."""
         self.ended = False
         """Set by the thread after the last part."""
         self.failed = False
@@ -120,6 +126,8 @@ class Output:
         """Append a part. Waits while there is too much, unless the output is abandoned."""
         while not self.abandoned:
             if self._has_room(MEMORY_BYTES):
+                if len(self._chunks) >= MANY_CHUNKS and self._eager:
+                    self._eager = self._await_room(PATIENCE)
                 self._put += len(data)
                 self._chunks.append(data)
                 return
@@ -139,6 +147,10 @@ class Output:
         """Whether nothing is on disk and no more than `limit` bytes are in memory."""
         spool = self._spool
         return (spool is None or not spool.left) and self._put - self._taken <= limit
+
+    def _has_much_room(self) -> bool:
+        """Whether a waiting application should go on."""
+        return self._has_room(MEMORY_BYTES // 2) and len(self._chunks) <= MANY_CHUNKS // 2
 
     def _put_on_disk(self, data: bytes) -> bool:
         """Append to the spool. Return False if it is full or cannot be written."""
@@ -166,7 +178,7 @@ class Output:
             self._room = room = threading.Event()
         room.clear()
         # The loop sets the event only if it sees one: what it has done before counts, too.
-        return self.abandoned or self._has_room(MEMORY_BYTES // 2) or room.wait(timeout)
+        return self.abandoned or self._has_much_room() or room.wait(timeout)
 
     # on the loop's thread
 
@@ -187,7 +199,8 @@ class Output:
             return extract.read(TAKE_BYTES)
         else:
             return b""
-        if self._room is not None and self._has_room(MEMORY_BYTES // 2):
+        if self._room is not None and self._has_much_room():
+            self._eager = True
             self._room.set()
         return data
 
@@ -196,7 +209,10 @@ class Output:
         chunks = self._chunks
         parts = [data]
         size = len(data)
-        while chunks and size < TAKE_BYTES:
+        # Not those that come meanwhile: there might be no end of them.
+        for _ in range(len(chunks)):
+            if size >= TAKE_BYTES:
+                break
             data = chunks.popleft()
             parts.append(data)
             size += len(data)

@@ -58,6 +58,7 @@ class ThreadPool:
         log: logging.Logger,
         on_saturation: Callable[[], object] | None = None,
     ) -> None:
+        """Make a pool. `on_saturation` is called when `saturated` has changed, and for `request_notice`."""
         self.saturated = False
         """Whether all threads are in calls that take longer than a moment."""
         self._loop = loop
@@ -73,7 +74,9 @@ class ThreadPool:
         self._submitted: list[Job] = []
         """Jobs that no thread can see yet; `_hand_out` is on its way."""
         self._spread = Spread(size)
-        self._calls_ended = 0
+        self.calls_ended = 0
+        """How many calls have returned so far."""
+        self._notice_requested = False
         self._posted: deque[Job] = deque()
         """Jobs that have something for the loop."""
         self._ended: deque[Job] = deque()
@@ -116,6 +119,15 @@ class ThreadPool:
         """When the last of all threads began the call that it is in; 0 if one is in none."""
         since = [one.busy_since for one in self._threads]
         return max(since) if all(since) else 0.0
+
+    @property
+    def free(self) -> int:
+        """How many more calls would begin at once; negative if calls wait."""
+        return self._size - self._in_hand
+
+    def request_notice(self) -> None:
+        """Have `on_saturation` called once, as soon as a call has returned."""
+        self._notice_requested = True
 
     async def stop(self, timeout: float) -> None:
         """Wait for what is in hand, then for the threads' end; after `timeout` seconds leave behind what is stuck."""
@@ -184,7 +196,7 @@ class ThreadPool:
             if stuck >= awake and waiting:
                 self._spread.needs(awake + 1)
             if self._spread.due(now, backlog=waiting):
-                self._spread.judge(now, time.process_time(), self._calls_ended)
+                self._spread.judge(now, time.process_time(), self.calls_ended)
             if waiting and self._parked and awake < self._spread.width:
                 self._parked.pop().gate.release()
         if stuck == self._size and not self.saturated:
@@ -226,19 +238,30 @@ class ThreadPool:
         self._fetching = False
         posted = self._posted
         ended = self._ended
+        returned = len(ended)
         try:
             # What is posted meanwhile waits for the next turn: a fast stream must not keep the loop for itself.
             for _ in range(len(posted)):
                 posted.popleft().deliver()
-            for _ in range(len(ended)):
+            for _ in range(returned):
                 self._in_hand -= 1
-                self._calls_ended += 1
+                self.calls_ended += 1
                 ended.popleft().finish()
         finally:
-            if posted or ended:  # posted meanwhile, or left because one has failed
+            if (posted or ended) and not self._fetching:  # posted meanwhile, or left because one has failed
+                self._fetching = True
                 self._loop.call_soon(self._fetch)
+        if returned:
+            self._note_returned()
+
+    def _note_returned(self) -> None:
         if self.saturated and self._in_hand < self._size:
+            self._notice_requested = False
             self._set_saturated(False)
+        elif self._notice_requested:
+            self._notice_requested = False
+            if self._on_saturation is not None:
+                self._on_saturation()
         if self._stopping:
             self._note_progress()
 

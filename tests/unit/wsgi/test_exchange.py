@@ -134,6 +134,27 @@ def test_a_fast_client_of_an_endless_stream_leaves_the_loop_to_others() -> None:
         server.until(lambda: connection.returned)
 
 
+def test_small_parts_at_full_speed_leave_the_loop_to_others() -> None:
+    over: list[bool] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        while not over:
+            yield b"0123456789"
+
+    with Server(app) as server:
+        connection, exchange = server.begin(request())
+        server.until(lambda: connection.sent)
+        for _ in range(200):
+            before = len(connection.sent)
+            server.turn()
+            # Bounded by looks at the output, whatever is added to it meanwhile: a few thousand parts of ten bytes.
+            assert len(connection.sent) - before < MEMORY_BYTES // 4
+        assert exchange.output._put - exchange.output._taken < MEMORY_BYTES
+        over.append(True)
+        server.until(lambda: connection.finished)
+
+
 # clients that leave
 
 
