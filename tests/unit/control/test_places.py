@@ -1,12 +1,21 @@
 """Where control sockets are: the order of the places, and that none is taken where others could put one."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from smoothserve.control import places
 from smoothserve.errors import FileError
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's name, whoever runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,13 @@ from smoothserve.control import places
 from smoothserve.control.operator import render_line
 from smoothserve.errors import NoServerError, SmoothserveError, VerbCode
 from smoothserve.verbs.client import RefusedError, Server, SilentError, find_server
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's name, whoever runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture(autouse=True)
