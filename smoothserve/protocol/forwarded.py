@@ -32,7 +32,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PREFIX = re.compile(rb"(?:/[^\x00-\x20\x7f?#%]*)?\Z")
 _ADDRESS_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?\Z")
 _PAIR = re.compile(rb'[ \t]*(%b)=(?:(%b)|"((?:[^"\\]|\\.)*)")[ \t]*' % (TOKEN, TOKEN), re.DOTALL)
-#: Peers that are remembered with whether they are trusted.
+#: Peers that are remembered with whether they are trusted, and values with what they say.
 _MAX_REMEMBERED = 1024
 
 
@@ -90,6 +90,8 @@ class Forwarding:
         self._trusted = trusted
         self._complain = complain
         self._complained: set[bytes] = set()
+        #: What the usual two headers have been read as lately: clients come again.
+        self._read: dict[tuple[bytes, bytes | None, str], tuple[Client, str]] = {}
 
     def trusts(self, client: Client) -> bool:
         """Whether the peer is a proxy whose headers are read."""
@@ -108,7 +110,19 @@ class Forwarding:
             if name in names:
                 # RFC 9110 section 5.3
                 said[name] = value if name not in said else said[name] + b"," + value
-        return self._judge(said, request, client, server, scheme)
+        if FOR not in said or len(said) > 2 or (len(said) == 2 and PROTO not in said):
+            return self._judge(said, request, client, server, scheme)
+        key = (said[FOR], said.get(PROTO), scheme)
+        known = self._read.get(key)
+        if known is None:
+            origin = self._judge(said, request, client, server, scheme)
+            # Where the list says nothing, it is the peer that counts, another one each time.
+            if origin.client is not client:
+                if len(self._read) >= _MAX_REMEMBERED:
+                    self._read.clear()
+                self._read[key] = (origin.client, origin.scheme)
+            return origin
+        return Origin(known[0], server, known[1], request)
 
     def _judge(self, said: dict[bytes, bytes], request: Request, client: Client, server: Server, scheme: str) -> Origin:
         host: bytes | None = None

@@ -171,3 +171,19 @@ def test_trust_knows_addresses_networks_and_unix_sockets() -> None:
         assert not proxies.trusts(address)
     assert not TrustedProxies(["127.0.0.1"]).trusts(None)
     assert parse_address("fe80::1%eth0") is None
+
+
+def test_what_has_been_read_before_is_read_the_same_and_not_remembered_without_end() -> None:
+    forwarding = Forwarding(ALL, TrustedProxies(TRUSTED), lambda line: None)
+    for number in range(3000):
+        client = f"203.0.{number // 256}.{number % 256}"
+        asked = request((b"x-forwarded-for", client.encode()), (b"x-forwarded-proto", b"https"))
+        for peer in (PEER, ("127.0.0.1", number)):
+            origin = forwarding.read(asked, peer, SERVER, "http")
+            assert origin == Origin((client, 0), SERVER, "https", asked)
+    assert len(forwarding._read) <= 1024
+    unknown = request((b"x-forwarded-for", b"unknown"))
+    for port in (1, 2):
+        origin = forwarding.read(unknown, ("127.0.0.1", port), SERVER, "http")
+        assert origin is not None
+        assert origin.client == ("127.0.0.1", port)
