@@ -1,5 +1,6 @@
 """What all tests share: the two depths, and the closing list of what the default depth left out."""
 
+import sys
 from collections import Counter
 
 import pytest
@@ -18,19 +19,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--full"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
+    full = config.getoption("--full")
+    left_out = [item for item in items if _is_left_out(item.get_closest_marker("full"), full=full)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        left = set(left_out)
+        items[:] = [item for item in items if item not in left]
     config.stash[LEFT_OUT] = left_out
+
+
+def _is_left_out(marker: pytest.Mark | None, *, full: bool) -> bool:
+    """Whether a test is for the full depth, or there for the one Python of `full(only="3.13")`."""
+    if marker is None:
+        return False
+    return not full or marker.kwargs.get("only") not in (None, f"{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     left_out = config.stash.get(LEFT_OUT, [])
     if left_out:
-        terminalreporter.section("left out of the default depth (run with --full)")
+        full = config.getoption("--full")
+        where = "on this Python: one of them runs it" if full else "of the default depth (run with --full)"
+        terminalreporter.section(f"left out {where}")
         names = Counter(f"{item.location[0]}::{item.location[2].split('[')[0]}" for item in left_out)
         for name, count in names.items():
             terminalreporter.line(f"{name}{f' ({count} variants)' if count > 1 else ''}")

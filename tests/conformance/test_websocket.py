@@ -47,7 +47,7 @@ def test_compression_in_all_sizes(start: StartServer, loop: str, codec: str) -> 
     assert_all_pass(start, loop, codec, ("12.", "13."), 60)
 
 
-@pytest.mark.full
+@pytest.mark.full(only="3.13")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "prefix",
