@@ -39,8 +39,11 @@ UNREAD_BYTES = 65536
 END_PATIENCE = 1.0
 #: Seconds before the drain deadline at which everybody has got a close frame.
 CUT_MARGIN = 2.0
-#: Seconds after which a WebSocket on which messages flow without a pause is handed over all the same.
+#: Seconds after which a WebSocket on which messages flow without a pause is handed over behind an answer of ours, and
+#: after as many again all the same.
 QUIET_PATIENCE = 1.0
+#: Seconds between two looks for the moment behind an answer.
+POLL_INTERVAL = 0.005
 
 _PING_BYTES = 4
 _WEBSOCKETS = int(Counter.WEBSOCKETS)
@@ -71,6 +74,7 @@ class WebSocketConnection(Connection):
         "_ping_due",
         "_ping_payload",
         "_resumed",
+        "_spoke_last",
         "_subprotocol",
         "_traffic",
         "_traffic_seen",
@@ -126,6 +130,7 @@ class WebSocketConnection(Connection):
         self._drain_due: float | None = None
         self._traffic = 0
         self._traffic_seen = 0
+        self._spoke_last = False
         self._move_timer: asyncio.TimerHandle | None = None
         self._move_began = 0.0
 
@@ -221,6 +226,7 @@ class WebSocketConnection(Connection):
             kind = type(event)
             if kind is str or kind is bytes:
                 self._traffic += 1
+                self._spoke_last = False
                 if self._phase == CLOSE_SENT or call is None:
                     continue  # it came after our close frame
                 if call.message_received(cast("str | bytes", event)):
@@ -318,6 +324,7 @@ class WebSocketConnection(Connection):
     def send_text(self, text: str) -> None:
         """Send a text message."""
         self._traffic += 1
+        self._spoke_last = True
         data = self._codec.render_text(text)
         if not self._gone:
             self._transport.write(data)
@@ -325,6 +332,7 @@ class WebSocketConnection(Connection):
     def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
         self._traffic += 1
+        self._spoke_last = True
         data = self._codec.render_bytes(data)
         if not self._gone:
             self._transport.write(data)
@@ -534,15 +542,25 @@ class WebSocketConnection(Connection):
         if self._phase != OPEN or call is None or not (self._service.draining and self._moves()):
             self._stop_moving()
             return
-        long = self._service.loop.time() - self._move_began >= QUIET_PATIENCE
-        if (self._traffic == self._traffic_seen or long) and call.idle and not self._read_holds:
-            self._ask_to_leave(call)
-        elif long:
-            # The application is at work, or behind: when it waits again is the moment. The reload does not wait long.
-            call.watched = True
-            self._move_timer = self._service.loop.call_later(QUIET_PATIENCE, self._expect_no_more)
+        waited = self._service.loop.time() - self._move_began
+        if waited < QUIET_PATIENCE:
+            good = self._traffic == self._traffic_seen
         else:
+            # Behind an answer of ours a client in lock-step has nothing on its way, wherever the application queues.
+            good = self._spoke_last or waited >= 2 * QUIET_PATIENCE
+        if good and call.idle and not self._read_holds:
+            self._ask_to_leave(call)
+        elif waited < QUIET_PATIENCE:
             self._wait_for_a_pause()
+        else:
+            # The application is at work, or behind: when it waits again may be the moment. The reload waits not long.
+            call.watched = True
+            loop = self._service.loop
+            self._move_timer = (
+                loop.call_later(POLL_INTERVAL, self._look_for_a_pause)
+                if waited < 2 * QUIET_PATIENCE
+                else loop.call_later(QUIET_PATIENCE, self._expect_no_more)
+            )
 
     def _expect_no_more(self) -> None:
         """Let the reload end without us; we may still move later."""
