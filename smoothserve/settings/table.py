@@ -200,6 +200,14 @@ class Settings:
         "The interpreter of master and workers, resolved again for each new worker.",
         default_text="python beside the smoothserve script in its environment, else the running one",
     )
+    umask: str | None = declare(
+        None,
+        Text("MODE", "permissions in octal digits, such as 027", check_mode),
+        PROCESSES,
+        "The permissions that files which the application makes do not get (umask).",
+        aliases=("-m",),
+        default_text="that of the command",
+    )
     pid_file: str | None = declare(
         None,
         _FILE,

@@ -120,6 +120,8 @@ def _end_without_descriptors(settings: Settings, channel: Channel, *, usable: bo
 
 
 def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: ForkGuard) -> None:
+    if settings.umask is not None:
+        os.umask(int(settings.umask, 8))
     with contextlib.ExitStack() as stack:
         loop = _new_loop(settings.loop)
         stack.callback(_close, loop)

@@ -47,6 +47,7 @@ TEXTS: dict[str, st.SearchStrategy[str]] = {
     "access_log_format": st.sampled_from(["common", "combined", "json", "%(h)s %(s)s"]),
     "metrics_bind": st.builds("{}:{}".format, WORDS, PORTS),
     "uds_mode": st.sampled_from(["600", "660", "666", "777"]),
+    "umask": st.sampled_from(["000", "022", "077"]),
     "uds_group": WORDS,
     "health_path": st.builds("/{}".format, WORDS),
     "live_path": st.builds("/{}".format, WORDS),

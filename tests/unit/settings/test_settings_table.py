@@ -79,6 +79,7 @@ def test_each_setting_is_declared_well(setting: Setting) -> None:
         ("--limit-request-fields", "max_header_fields"),
         ("--limit-concurrency", "max_concurrent_requests"),
         ("--worker-connections", "max_connections"),
+        ("-m", "umask"),
         ("--forwarded-allow-ips", "forwarded_allow_ips"),
         ("--proxy-headers", "proxy_headers"),
         ("--no-proxy-headers", "proxy_headers"),
