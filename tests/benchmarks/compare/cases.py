@@ -59,6 +59,7 @@ SLEEP = Load("/sleep", expected=apps.SMALL)
 CASES = (
     _asgi("asgi-small", "small ASGI answer", SMALL, uvicorn=1.9, granian=1.1),
     _asgi("asgi-browser", "12 request headers", Load(headers=BROWSER_HEADERS), uvicorn=1.7, granian=1.0),
+    _asgi("asgi-unique", "12 request headers, one of them new", Load(headers=BROWSER_HEADERS, unique=True)),
     _asgi("asgi-json", "JSON POST of 1 KiB", POST, uvicorn=1.7, granian=1.0),
     _asgi("asgi-big", "answer of 100 KiB", BIG, best=1.0),
     _asgi("asgi-upload", "upload of 1 MiB", UPLOAD, best=1.0),

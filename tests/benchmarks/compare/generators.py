@@ -30,6 +30,8 @@ class Load:
     connections: int = CONNECTIONS
     expected: bytes | None = None
     """The whole body of a right answer, checked once before each measurement."""
+    unique: bool = False
+    """Whether each request carries a number of its own in a header, as behind a proxy that numbers requests."""
     tool: str = "wrk"
     parameters: dict[str, float] = field(default_factory=dict)
 
@@ -92,6 +94,16 @@ def _script(load: Load, directory: Path) -> str:
     lines = [f'wrk.method = "{load.method}"']
     if load.body:
         lines.append(f'local file = io.open("{body}", "rb"); wrk.body = file:read("*a"); file:close()')
+    if load.unique:
+        lines.append(
+            """
+local number = 0
+request = function()
+  number = number + 1
+  wrk.headers["X-Request-ID"] = "request-" .. number
+  return wrk.format()
+end"""
+        )
     lines.append(
         """
 done = function(summary, latency, requests)
