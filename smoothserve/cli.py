@@ -52,7 +52,6 @@ FOREIGN_FLAGS = {
     ("--preload",): "leave it out: the master never loads the application, so that each reload loads all of it",
     ("--reload",): "smoothserve reload reloads; files are not watched",
     ("-D", "--daemon"): "smoothserve start -d MODULE:ATTR runs it in the background",
-    ("--ws", "--ws-max-size", "--ws-ping-interval", "--ws-ping-timeout"): "this version serves no WebSockets",
     ("--certfile", "--keyfile", "--ca-certs", "--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-version"): (
         "this version ends no TLS: let the proxy in front do it"
     ),

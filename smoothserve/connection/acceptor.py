@@ -226,6 +226,7 @@ def attach_proxied(
     sock.setblocking(False)
     task = service.loop.create_task(_attach_proxied(service, proxy, sock, client, server))
     service.attaching[task] = sock
+    service.unannounced.add(task)
     task.add_done_callback(service.attached)
 
 
@@ -244,6 +245,12 @@ async def _attach_proxied(
         service.error_log.info("connection refused: %s (client %s)", reason, client)
         sock.close()
         return
+    except asyncio.CancelledError:
+        sock.close()
+        raise
+    task = asyncio.current_task()
+    if task is not None:
+        service.unannounced.discard(task)
     await _attach(service, sock, lambda: HTTPConnection(service, said.client or client, said.server or server))
 
 

@@ -138,6 +138,7 @@ class Connection(asyncio.Protocol):
 
     def end_drain(self) -> None:
         """Stay: the worker serves on."""
+        raise NotImplementedError
 
     def cut(self) -> None:
         """End the connection now: the drain deadline has passed."""

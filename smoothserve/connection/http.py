@@ -109,7 +109,6 @@ class HTTPConnection(Watched):
 
     def _resume(self, resumption: Resumption) -> None:
         """Go on where the last worker left the connection."""
-        self._resumption = None
         now = self._service.now
         if resumption.idle is not None:
             self.deadline = min(self.deadline, now + resumption.idle)
@@ -117,6 +116,14 @@ class HTTPConnection(Watched):
             self.data_received(resumption.leftover)
         if resumption.head is not None and self._phase == HEAD:
             self.deadline = min(self.deadline, now + resumption.head)
+        self._resumption = None
+        if self._read_holds:
+            # uvloop begins to read after connection_made, whatever has been said within it.
+            self._service.loop.call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if self._read_holds and not self.gone:
+            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what can be answered."""
@@ -305,7 +312,10 @@ class HTTPConnection(Watched):
         self._ahead = 0
         service = self._service
         codec = self._codec
-        if service.draining and not self._eof and service.offering is not None and service.offering.wants(self):
+        # Not while the transport is being made: uvloop would read on. The sweep finds it idle.
+        fresh = self._resumption is not None
+        offering = service.offering
+        if service.draining and not (self._eof or fresh) and offering is not None and offering.wants(self):
             self._codec_waits = True
             self._phase = IDLE
             self.deadline = service.idle_deadline(self)
@@ -442,6 +452,11 @@ class HTTPConnection(Watched):
 
     # handover
 
+    def end_drain(self) -> None:
+        """Wait for the next request as before: the time to linger is no longer the bound."""
+        if self._phase == IDLE and self._exchange is None and not self._discarding:
+            self.deadline = max(self.deadline, self._service.idle_deadline(self))
+
     def begin_drain(self) -> None:
         """Be handed over when idle; without a receiver close after the answer in hand, or when lingering is over."""
         if (self._phase not in (IDLE, HEAD)) or self._exchange is not None or self._discarding or self._eof:
@@ -464,13 +479,17 @@ class HTTPConnection(Watched):
     def describe(self) -> tuple[dict[str, Any], bytes]:
         """Return what the next worker must know, and the input that is read and not used."""
         phase, deadline = self._held_from
+        now = self._service.loop.time()
+        if phase == IDLE and self._sending is not None:
+            # The last answer is out only now: idle time begins.
+            deadline = now + (self._service.timeouts.keep_alive or self._service.timeouts.head)
         client, server = self._peer or (self.client, self.server)
         meta: dict[str, Any] = {
             "kind": "http",
             "client": client,
             "server": server,
             "requests": self.requests,
-            "head" if phase == HEAD else "idle": max(0.0, deadline - self._service.loop.time()),
+            "head" if phase == HEAD else "idle": max(0.0, deadline - now),
         }
         return meta, self._codec.trailing_data() or b""
 

@@ -48,7 +48,10 @@ class Room:
 
     def expect(self, connection: Expected) -> None:
         """Count a new connection as a call for the moment."""
-        self._expected.append((time.monotonic() + EXPECTED, connection))
+        now = time.monotonic()
+        # Also where nobody asks for room (a worker alone): else all that were ever accepted would stay.
+        self._expected = [one for one in self._expected if now < one[0] and one[1].awaits_request]
+        self._expected.append((now + EXPECTED, connection))
 
     def request_notice(self) -> None:
         """Have the worker told as soon as a call has returned."""

@@ -153,6 +153,8 @@ class Service:
         self._rate = 0.0
         self._rated = self.now, 0
         """When the rate was last averaged, and at how many requests."""
+        self.unannounced: set[asyncio.Task[None]] = set()
+        """Those of them that wait for the header of the PROXY protocol."""
         self.balance: Balance | None = None
         self.adopting: set[HoldsDescriptors] = set()
         """Where connections are taken over."""
@@ -165,6 +167,7 @@ class Service:
         self.linger_until = inf
         """While draining: when the last idle connection is closed."""
         self._linger = 0.0
+        self._late = False
         self._on_empty: Callable[[], None] | None = None
 
     def idle_deadline(self, connection: "Connection") -> float:
@@ -272,7 +275,8 @@ class Service:
     def sweep(self) -> None:
         """Fire the time-outs that are due, publish the counters; called every `SWEEP_INTERVAL`."""
         now = self.loop.time()
-        late = now - self.now > 1.2 * SWEEP_INTERVAL
+        # Not twice in a row: on a loop that is never in time nothing would ever be timed out.
+        self._late = late = not self._late and now - self.now > 1.2 * SWEEP_INTERVAL
         self.now = now
         self.watch_at = now + self._watch_interval
         if late:
@@ -285,6 +289,10 @@ class Service:
         self._ending = [offering for offering in self._ending if offering.links]
         for offering in self._ending:
             offering.tick()
+        if self.draining and now >= self.linger_until:
+            # Who has not even said who is there has nothing in hand.
+            for task in list(self.unannounced):
+                task.cancel()
         if self.draining and self.offering is not None:
             self.offering.tick()
             # Those that were refused for the moment, or came back.
@@ -331,6 +339,7 @@ class Service:
     def attached(self, task: "asyncio.Task[None]") -> None:
         """Take note that an accepted socket has become a connection, or not."""
         self.attaching.pop(task, None)
+        self.unannounced.discard(task)
         self.check_empty()
         self.note_room()
 

@@ -165,7 +165,9 @@ class Channel:
             except ConnectionResetError:
                 # SEQPACKET reports it once, ahead of packets that are still queued: read on to the end of file.
                 continue
-            except OSError:
+            except OSError as error:
+                if error.errno in _LATER:
+                    return None  # what is there can be read when there is memory again
                 break
             if not data and not ancillary:
                 break

@@ -118,7 +118,7 @@ def parse_content(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _hello() -> bytes:
-    return _packet(_HELLO, 0, json.dumps({"version": HANDOVER_VERSION, "kinds": ["http"]}).encode())
+    return _packet(_HELLO, 0, json.dumps({"version": HANDOVER_VERSION, "kinds": ["http", "websocket"]}).encode())
 
 
 def _parse_hello(payload: bytes) -> bool:

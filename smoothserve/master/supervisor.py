@@ -308,10 +308,15 @@ class Supervisor:
             # Without a descriptor, so that it waits for nobody.
             self._send(action.sender, HandOver(receiver=action.receiver))
             return
-        self._send(action.receiver, Receive(sender=action.sender), ends[0].fileno())
-        self._send(action.sender, HandOver(receiver=action.receiver), ends[1].fileno())
-        for end in ends:
-            end.close()
+        try:
+            self._send(action.receiver, Receive(sender=action.sender), ends[0].fileno())
+            self._send(action.sender, HandOver(receiver=action.receiver), ends[1].fileno())
+        except OSError as error:
+            # Out of descriptors for the copy that waits in a full channel: what else is decided must still be done.
+            self._log.error(f"no handover channel for worker {action.sender}: {error.strerror}")
+        finally:
+            for end in ends:
+                end.close()
 
     def _send_accept(self, action: actions.SendAccept) -> None:
         self._send(action.worker, Accept())

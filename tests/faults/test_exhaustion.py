@@ -74,7 +74,7 @@ def test_a_stopped_predecessor_does_not_hold_the_reload_up_and_what_it_held_is_c
     options = ("--workers", "1", "--drain-timeout", "3", "--kill-timeout", "1")
     server = serve(directory, *options)
     (old,) = server.workers
-    with Load(server.target, one_slow_request(4, 0.5)) as load:
+    with Load(server.target, one_slow_request(4, 5.0)) as load:
         load.wait_until(lambda report: report.connections_opened == 4)
         load.wait_until(lambda report: report.now() > 0.3)
         os.kill(old, signal.SIGSTOP)

@@ -99,6 +99,7 @@ def test_simultaneous_calls_are_spread_over_one_thread_workers(serve: Serve, tmp
     assert spread.count([rounds] * 4) >= 2, spread
 
 
+@pytest.mark.full
 def test_a_new_connection_for_each_call_is_not_slowed_down(serve: Serve, tmp_path: Path) -> None:
     directory = AppDirectory(tmp_path / "app", app="wsgi_load")
     server = serve(directory, "--workers", "4", "--threads", "1")
@@ -123,6 +124,7 @@ def blocked_sibling(server: Server) -> Iterator[None]:
         yield
 
 
+@pytest.mark.full
 def test_new_connections_do_not_wait_for_a_sibling_whose_loop_is_blocked(serve: Serve, directory: AppDirectory) -> None:
     directory.deploy("1", after=BLOCKED_LOOP)
     server = serve(directory, "--workers", "2")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smoothserve.connection.service import SWEEP_INTERVAL, Service, Timeouts
-from tests.unit.connection.harness import serving
+from tests.unit.connection.harness import serving, until
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 KEEP_ALIVE = 0.5
@@ -86,5 +86,25 @@ def test_a_connection_that_brings_nothing_is_still_closed_after_a_block(run: Run
             time.sleep(0.8)
             assert await client.rest() == b""
             await client.close()
+
+    run(scenario())
+
+
+def test_on_a_loop_that_is_always_late_connections_are_timed_out_all_the_same(run: Run) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving(app, timeouts=Timeouts(keep_alive=KEEP_ALIVE)) as server:
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                await until(lambda: len(server.service.connections) == 1)
+                for _ in range(20):
+                    time.sleep(1.3 * SWEEP_INTERVAL)
+                    await asyncio.sleep(0)
+                    server.service.sweep()
+                    await asyncio.sleep(0)
+                    if not server.service.connections:
+                        break
+                assert not server.service.connections
+                client.settimeout(5.0)
+                assert await loop.run_in_executor(None, client.recv, 100) == b""
 
     run(scenario())

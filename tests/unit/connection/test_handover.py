@@ -1,6 +1,7 @@
 """Connections move from one worker's service to another's, and the client sees one connection all the time."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -8,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from smoothserve.connection.acceptor import attach
 from smoothserve.connection.adopting import Adopting
-from smoothserve.connection.http import HTTPConnection
+from smoothserve.connection.http import HTTPConnection, Resumption
 from smoothserve.connection.service import Timeouts
 from smoothserve.control.channel import Channel, channel_pair
 from smoothserve.control.handover import HandoverReceiver
@@ -168,6 +170,11 @@ def test_what_is_not_sent_yet_is_sent_by_the_old_worker_before_the_connection_mo
             assert both.old.service.handed_over == 0
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             assert len((await client.answer())[2]) == 8 * 1024 * 1024 + 3
+            await until(lambda: len(both.new.service.connections) == 1)
+            (adopted,) = both.new.service.connections
+            # Its idle time begins with the end of the answer, whatever it was watched for until then.
+            keep_alive = both.new.service.timeouts.keep_alive
+            assert keep_alive - 5 < adopted.deadline - asyncio.get_running_loop().time() <= keep_alive + 1
             client.send(GET)
             assert (await client.answer())[2] == b"new"
             await client.close()
@@ -436,5 +443,31 @@ def test_descriptors_that_wait_in_a_channel_are_known_to_the_fork_guard(run: Run
             await until(lambda: not offering.links)
             for client in clients:
                 await client.close()
+
+    run(scenario())
+
+
+def test_a_connection_that_is_adopted_while_its_worker_begins_to_drain_is_read_by_one(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            client = await both.old.connect()
+            await until(lambda: len(both.old.service.connections) == 1)
+            (first,) = both.old.service.connections
+            sock = socket.socket(fileno=os.dup(first.fileno()))
+            first.let_go()
+            # Adopted with a whole request, not attached yet; a drain begins meanwhile, and its receiver is there.
+            resumption = Resumption(leftover=GET)
+            attach(both.old.service, sock, lambda: HTTPConnection(both.old.service, None, None, resumption))
+            both.link()
+            both.drain()
+            assert (await client.answer())[2] == b"old"
+            for path in (b"/1", b"/2"):
+                client.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+                assert (await client.answer())[2] in (b"old", b"new")
+            both.old.service.sweep()
+            await until(lambda: len(both.new.service.connections) == 1)
+            client.send(GET)
+            assert (await client.answer())[2] == b"new"
+            await client.close()
 
     run(scenario())

@@ -129,3 +129,19 @@ def test_with_the_proxy_protocol_a_connection_without_it_is_refused(run: Run, ht
             await client.close()
 
     run(scenario())
+
+
+def test_a_connection_that_has_not_said_who_is_there_does_not_hold_up_a_stop(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with serving(who, http=http, service_options=proxied("127.0.0.1")) as server:
+            client = await server.connect()
+            await until(lambda: len(server.service.attaching) == 1)
+            empty = asyncio.Event()
+            server.acceptor.stop()
+            server.service.begin_drain(0.0, empty.set)
+            server.service.sweep()
+            await asyncio.wait_for(empty.wait(), 10)
+            assert await client.rest() == b""
+            await client.close()
+
+    run(scenario())

@@ -79,3 +79,13 @@ def test_calls_that_end_one_after_the_other_are_room_for_as_many(clock: Clock) -
         assert space.allows_one()
     clock.now += 3 * LATELY
     assert not space.allows_one()
+
+
+def test_connections_are_forgotten_also_where_nobody_asks_for_room(clock: Clock) -> None:
+    space = Room(Threads(1))
+    connections = [Connection() for _ in range(1000)]
+    for connection in connections:
+        space.expect(connection)
+        clock.now += EXPECTED / 2
+    kept = sum(connection in [one for _, one in space._expected] for connection in connections)
+    assert kept <= 3
