@@ -13,6 +13,7 @@ from typing import Any
 
 from smoothserve.connection.acceptor import attach
 from smoothserve.connection.http import HTTPConnection, Resumption
+from smoothserve.connection.room import Room
 from smoothserve.connection.service import Service
 from smoothserve.connection.websocket import WebSocketConnection
 from smoothserve.connection.websocket_options import WebSocketResumption
@@ -30,8 +31,10 @@ KEPT_FREE = 16
 class Adopting:
     """Takes over what one predecessor offers on its channel, until the channel ends."""
 
-    def __init__(self, service: Service, channel: Channel) -> None:
+    def __init__(self, service: Service, channel: Channel, *, relief: bool = False) -> None:
+        """Take offers. `relief`: those of a sibling that has no thread free, only while there is one here."""
         self._service = service
+        self._room = service.room if relief else None
         self._channel = channel
         self._receiver = HandoverReceiver()
         #: Sockets whose ACK is not in the kernel yet.
@@ -79,6 +82,9 @@ class Adopting:
         """Acknowledge or refuse. Takes the connection's descriptor out of `fds` if it is ours now."""
         if self._service.draining:
             self._receiver.refuse(event.offer, "draining")
+            return
+        if self._room is not None and self._room.free <= len(self._acknowledged):
+            self._receiver.refuse(event.offer, "busy")
             return
         if fds[0] >= _last_to_take():
             self._receiver.refuse(event.offer, "short of file descriptors")
@@ -136,7 +142,7 @@ class Adopting:
     def _adopt_acknowledged(self) -> None:
         acknowledged, self._acknowledged = self._acknowledged, []
         for fd, client, server, resumption in acknowledged:
-            adopt(self._service, fd, client, server, resumption)
+            adopt(self._service, fd, client, server, resumption, self._room)
 
 
 def _last_to_take() -> int:
@@ -145,8 +151,10 @@ def _last_to_take() -> int:
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(KEPT_FREE, limit // 8)
 
 
-def adopt(service: Service, fd: int, client: Any, server: Any, resumption: AnyResumption) -> None:
-    """Make a connection of a socket that is ours now."""
+def adopt(
+    service: Service, fd: int, client: Any, server: Any, resumption: AnyResumption, room: Room | None = None
+) -> None:
+    """Make a connection of a socket that is ours now. `room`: count its request, which has come already, at once."""
     try:
         sock = socket.socket(fileno=fd)
     except OSError:
@@ -163,7 +171,10 @@ def adopt(service: Service, fd: int, client: Any, server: Any, resumption: AnyRe
         request = resumption.request
         attach(service, sock, lambda: WebSocketConnection(service, options, client, server, resumption, request))
     else:
-        attach(service, sock, lambda: HTTPConnection(service, client, server, resumption))
+        connection = HTTPConnection(service, client, server, resumption)
+        if room is not None:
+            room.expect(connection)
+        attach(service, sock, lambda: connection)
 
 
 def read_offer(meta: dict[str, Any], leftover: bytes) -> tuple[Any, Any, AnyResumption]:

@@ -67,6 +67,7 @@ class HTTPConnection(Watched):
         "_processing",
         "_resumption",
         "_started",
+        "_unread",
         "requests",
     )
 
@@ -83,6 +84,8 @@ class HTTPConnection(Watched):
         self._resumption = resumption
         self._codec_waits = False
         self._held_from = (IDLE, inf)
+        #: What has come and is not parsed here, while the connection is held for relief.
+        self._unread = b""
         forwarding = service.forwarding
         #: Its own addresses, if the peer is a proxy that says whose requests it brings.
         self._peer = (client, server) if forwarding is not None and forwarding.trusts(client) else None
@@ -113,7 +116,7 @@ class HTTPConnection(Watched):
         if resumption.idle is not None:
             self.deadline = min(self.deadline, now + resumption.idle)
         if resumption.leftover:
-            self.data_received(resumption.leftover)
+            self._receive_here(resumption.leftover)
         if resumption.head is not None and self._phase == HEAD:
             self.deadline = min(self.deadline, now + resumption.head)
         self._resumption = None
@@ -128,6 +131,9 @@ class HTTPConnection(Watched):
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what can be answered."""
         if self._phase == IDLE and self._exchange is None and not self._discarding:
+            if self._service.relieving:
+                self._hold_unread(data)
+                return
             request = self._codec.take_known(data)
             if request is not None:
                 self._begin(request, complete=True)
@@ -171,6 +177,8 @@ class HTTPConnection(Watched):
         service.counters[_CONNECTIONS] = len(service.connections)
         if self._phase == HELD and service.offering is not None:
             service.offering.drop(self)
+        if service.relief is not None:
+            service.relief.drop(self)
         self._leave_exchange()
         service.check_empty()
         service.note_room()
@@ -476,6 +484,28 @@ class HTTPConnection(Watched):
         if self._service.offering is not None:
             self._service.offering.hold(self)
 
+    def _hold_unread(self, data: bytes) -> None:
+        """Read no more, and leave what has come to a sibling: all threads here are stuck in calls."""
+        relief = self._service.relief
+        if relief is None or relief.closed or not self.flushed:
+            self._receive_here(data)
+            return
+        self._unread = data
+        self._held_from = (IDLE, self.deadline)
+        self._phase = HELD
+        self.deadline = inf
+        self._hold_reading(BY_HANDOVER)
+        relief.hold(self)
+
+    def _receive_here(self, data: bytes) -> None:
+        """Take input that is to be served here, come what may."""
+        service = self._service
+        relieving, service.relieving = service.relieving, False
+        try:
+            self.data_received(data)
+        finally:
+            service.relieving = relieving
+
     def describe(self) -> tuple[dict[str, Any], bytes]:
         """Return what the next worker must know, and the input that is read and not used."""
         phase, deadline = self._held_from
@@ -491,16 +521,17 @@ class HTTPConnection(Watched):
             "requests": self.requests,
             "head" if phase == HEAD else "idle": max(0.0, deadline - now),
         }
-        return meta, self._codec.trailing_data() or b""
+        return meta, self._unread or self._codec.trailing_data() or b""
 
     def take_back(self, leftover: bytes) -> None:
         """Read on: the connection stays here."""
         self._phase, self.deadline = self._held_from
+        leftover, self._unread = leftover or self._unread, b""
         if self._codec_waits:
             self._codec_waits = False
             self._codec.next_request()
         if leftover:
-            self.data_received(leftover)
+            self._receive_here(leftover)
         else:
             self._process()
         self._release_reading(BY_HANDOVER)
@@ -511,7 +542,7 @@ class HTTPConnection(Watched):
         if exchange is not None:
             exchange.dropped = True
             exchange.cancel()
-        if exchange is not None or not (self._gone or self.flushed):
+        if exchange is not None or self._unread or not (self._gone or self.flushed):
             self._service.note_dropped()
         self._leave_exchange()
         if exchange is not None and exchange.response.ends_with_connection:

@@ -65,6 +65,16 @@ class Room:
             self._expected = [one for one in self._expected if now < one[0] and one[1].awaits_request]
         return self._threads.free - len(self._expected)
 
+    @property
+    def threads_free(self) -> int:
+        """How many calls can begin at once, whatever is about to come; negative if calls wait."""
+        return self._threads.free
+
+    @property
+    def calls_ended(self) -> int:
+        """How many calls have returned so far."""
+        return self._threads.calls_ended
+
     def allows_one(self, *, patient: bool = True) -> bool:
         """Whether a thread is free for one more connection's request, or will soon be: calls end one after the other.
 

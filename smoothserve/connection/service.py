@@ -25,6 +25,8 @@ from smoothserve.protocol.response import DefaultHeaders, Response
 
 if TYPE_CHECKING:
     from smoothserve.connection.base import Connection
+    from smoothserve.connection.relief import Relief
+    from smoothserve.connection.room import Room
     from smoothserve.connection.websocket_options import WebSocketOptions
 
 SWEEP_INTERVAL = 0.5
@@ -162,6 +164,12 @@ class Service:
         self.handed_over = 0
         self.offering: Offering | None = None
         """Where idle connections are handed over while draining; None if there is no receiver, and none to come."""
+        self.room: Room | None = None
+        """The application's threads, if it has any."""
+        self.relief: Relief | None = None
+        """What goes to the siblings while all threads are stuck in calls."""
+        self.relieving = False
+        """Whether a connection that brings a request now is held, for relief."""
         self._ending: list[Offering] = []
         """Former ones, with offers that have no answer yet."""
         self.linger_until = inf
@@ -200,7 +208,7 @@ class Service:
         return found
 
     def _offerings(self) -> list[Offering]:
-        return [*self._ending, self.offering] if self.offering is not None else self._ending
+        return [*self._ending, *(one for one in (self.offering, self.relief) if one is not None)]
 
     def _end_offering(self) -> None:
         """Offer nothing more. What is offered already is seen to its end, whatever becomes of us."""
@@ -220,7 +228,7 @@ class Service:
             self._end_offering()
             self.offering = Offering(
                 self.loop,
-                on_handed_over=self._note_handed_over,
+                on_handed_over=self.note_handed_over,
                 on_settled=on_settled,
                 on_stuck=on_stuck,
                 on_ready=self._collect,
@@ -258,7 +266,8 @@ class Service:
         self._spread += 1
         return self._spread * GOLDEN_RATIO % 1.0
 
-    def _note_handed_over(self) -> None:
+    def note_handed_over(self) -> None:
+        """Count a connection that another worker goes on with."""
         self.handed_over += 1
         self.counters[Counter.HANDED_OVER] = self.handed_over
 
@@ -269,6 +278,9 @@ class Service:
         self._on_empty = None
         self.drain.end()
         self._end_offering()
+        if self.relief is not None:
+            self._ending.append(self.relief)
+            self.relief = self.relief.renewed()
         for connection in list(self.connections):
             connection.end_drain()
 
@@ -293,6 +305,8 @@ class Service:
             # Who has not even said who is there has nothing in hand.
             for task in list(self.unannounced):
                 task.cancel()
+        if self.relief is not None and not self.relief.settled:
+            self.relief.tick()
         if self.draining and self.offering is not None:
             self.offering.tick()
             # Those that were refused for the moment, or came back.
@@ -325,6 +339,9 @@ class Service:
         `on_empty` is called, perhaps at once, when nothing is left. Called again, it brings the linger time down.
         """
         self.draining = True
+        if self.relief is not None and not self.relief.closed:
+            # What has been read is served here, and its connections are handed over after that like all others.
+            self.relief.close()
         self._on_empty = on_empty
         self.now = self.loop.time()
         self._linger = linger

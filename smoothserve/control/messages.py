@@ -89,6 +89,13 @@ class ReceiverStuck(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Saturated(Message):
+    """All threads are stuck in calls, and something waits that a sibling could serve. Said once a second at most."""
+
+    kind = "saturated"
+
+
+@dataclass(frozen=True, slots=True)
 class Recycle(Message):
     """The worker serves on, but asks to be replaced, once it suits. Said once; `cause` is for the log."""
 
@@ -132,10 +139,14 @@ class Drain(Message):
 
 @dataclass(frozen=True, slots=True)
 class Receive(Message):
-    """Take over the connections that are offered on the channel which comes as a file descriptor."""
+    """Take over the connections that are offered on the channel which comes as a file descriptor.
+
+    `relief`: of a sibling that has no thread free, only while there is one here.
+    """
 
     kind = "receive"
     sender: int = 0
+    relief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +154,13 @@ class HandOver(Message):
     """Hand connections over to worker `receiver`, on the channel which comes as a file descriptor, once draining.
 
     Without a descriptor: there can be no channel.
+    `relief`: not when draining, but while all threads are stuck in calls; `row` is the receiver's on the scoreboard.
     """
 
     kind = "hand-over"
     receiver: int = 0
+    relief: bool = False
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +201,7 @@ KINDS: dict[str, type[Message]] = {
         Draining,
         HandoverFinished,
         ReceiverStuck,
+        Saturated,
         Recycle,
         Heartbeat,
         Accept,

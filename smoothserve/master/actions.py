@@ -25,10 +25,14 @@ class Spawn(Action):
 
 @dataclass(frozen=True, slots=True)
 class Pair(Action):
-    """Make a channel over which one worker hands its connections over to another, and give each its end."""
+    """Make a channel over which one worker hands its connections over to another, and give each its end.
+
+    `relief`: not because it drains, but while all its threads are stuck in calls.
+    """
 
     receiver: int
     sender: int
+    relief: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class Worker:
     accepting_since: float | None = None
     receivers: set[int] = field(default_factory=set)
     """The workers that this one hands over to."""
+    relievers: set[int] = field(default_factory=set)
+    """The workers that take from this one while its threads are all stuck in calls."""
     final: bool = False
     """It drains because the server stops: it hands nothing over."""
     successor: int | None = None
@@ -199,6 +201,18 @@ class Crew:
             if receiver is not sender and not receiver.slot.closed:
                 self.pair(receiver, sender)
 
+    def pair_for_relief(self, sender: Worker) -> None:
+        """Let a worker that has no thread free offer what comes to its siblings, if they are not of older code."""
+        if sender.killed:
+            return
+        for receiver in self.acceptors():
+            serves = receiver.slot.serving is receiver and not receiver.slot.closed
+            if receiver is sender or not serves or receiver.generation < sender.generation:
+                continue
+            if receiver.number not in sender.relievers:
+                sender.relievers.add(receiver.number)
+                self.do(Pair(receiver.number, sender.number, relief=True))
+
     def pair_retiring(self, receiver: Worker) -> None:
         """Let workers that still drain hand what becomes free over to a worker that has begun to accept.
 
@@ -229,6 +243,7 @@ class Crew:
         worker.handover_due = None
         worker.successor = None
         worker.receivers.clear()
+        worker.relievers.clear()
         self.accept(worker, at)
 
     def swap(self, successor: Worker, at: float, cause: str) -> Worker | None:

@@ -69,6 +69,11 @@ class ReceiverGotStuck(WorkerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSaturated(WorkerEvent):
+    """The worker's threads are all stuck in calls, and something waits that a sibling could serve."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerWantsReplacement(WorkerEvent):
     """The worker serves on, but asks for a successor: `cause` says why."""
 

@@ -11,6 +11,7 @@ from smoothserve.control.messages import (
     Ready,
     ReceiverStuck,
     Recycle,
+    Saturated,
 )
 from smoothserve.master import events
 
@@ -60,6 +61,8 @@ def understand(process: Process, message: Message, now: float) -> events.Event |
             return events.WorkerHandedOver(now, number, message.left)
         case ReceiverStuck():
             return events.ReceiverGotStuck(now, number, message.receiver)
+        case Saturated():
+            return events.WorkerSaturated(now, number)
         case Recycle():
             return events.WorkerWantsReplacement(now, number, message.cause)
         case Heartbeat():

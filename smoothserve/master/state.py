@@ -49,6 +49,7 @@ class MasterState:
             events.WorkerDraining: self._on_draining,
             events.WorkerHandedOver: self._on_handed_over,
             events.ReceiverGotStuck: self._on_stuck,
+            events.WorkerSaturated: self._on_saturated,
             events.WorkerWantsReplacement: self._on_wants_replacement,
             events.WorkerDisconnected: self._on_disconnected,
             events.WorkerExited: self._on_exited,
@@ -148,6 +149,11 @@ class MasterState:
         answers, worker.owes_draining = worker.owes_draining, False
         if not (answers or worker.killed) and worker.phase in ALIVE:
             self._leave(worker, "drains: it was told to leave (TERM)", event.at)
+
+    def _on_saturated(self, event: events.WorkerSaturated) -> None:
+        worker = self._worker(event, Phase.ACCEPTING)
+        if worker is not None and not self.stopping:
+            self.crew.pair_for_relief(worker)
 
     def _on_wants_replacement(self, event: events.WorkerWantsReplacement) -> None:
         worker = self._worker(event)

@@ -302,15 +302,21 @@ class Supervisor:
         try:
             ends = channel_pair()
         except OSError as error:
+            if action.relief:
+                self._log.warning(f"no channel to relieve worker {action.sender}: {error.strerror}")
+                return
             self._log.error(
                 f"no handover channel: {error.strerror}; worker {action.sender} drains without handing over"
             )
             # Without a descriptor, so that it waits for nobody.
             self._send(action.sender, HandOver(receiver=action.receiver))
             return
+        receiver = self._processes.get(action.receiver)
+        row = receiver.row if receiver is not None else 0
+        said = HandOver(receiver=action.receiver, relief=action.relief, row=row)
         try:
-            self._send(action.receiver, Receive(sender=action.sender), ends[0].fileno())
-            self._send(action.sender, HandOver(receiver=action.receiver), ends[1].fileno())
+            self._send(action.receiver, Receive(sender=action.sender, relief=action.relief), ends[0].fileno())
+            self._send(action.sender, said, ends[1].fileno())
         except OSError as error:
             # Out of descriptors for the copy that waits in a full channel: what else is decided must still be done.
             self._log.error(f"no handover channel for worker {action.sender}: {error.strerror}")

@@ -29,10 +29,11 @@ from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
 from smoothserve.connection.health import Health
 from smoothserve.connection.overload import Overload
+from smoothserve.connection.relief import Relief
 from smoothserve.connection.room import Room
 from smoothserve.connection.service import ProxyProtocol, Service, Timeouts
 from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
-from smoothserve.control.channel import Channel
+from smoothserve.control.channel import HAS_SEQPACKET, Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
 from smoothserve.control.scoreboard import Counter, Scoreboard
@@ -194,6 +195,8 @@ def _assemble(
             acceptor.pause()
         else:
             acceptor.resume()
+        if service.relief is not None:
+            service.relief.note_saturation(application.saturated)
 
     def tick() -> None:
         defaults.render()
@@ -238,7 +241,17 @@ def _assemble(
     )
     _bound(service, settings)
     service.balance = Balance(scoreboard, launch.scoreboard_row)
-    room = Room(application.pool) if isinstance(application, WSGIApplication) else None
+    service.room = room = Room(application.pool) if isinstance(application, WSGIApplication) else None
+    if room is not None and HAS_SEQPACKET:
+        service.relief = Relief(
+            loop,
+            service,
+            room=room,
+            threads=settings.threads,
+            scoreboard=scoreboard,
+            siblings=service.balance,
+            on_handed_over=service.note_handed_over,
+        )
     listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
     acceptor = Acceptor(service, listeners, service.balance, settings.max_connections, room)
     ours = [channel.fileno(), launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]

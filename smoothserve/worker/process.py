@@ -32,6 +32,7 @@ from smoothserve.control.messages import (
     ReceiverStuck,
     Recycle,
     ReopenLogs,
+    Saturated,
     StopAhead,
     parse_message,
 )
@@ -92,6 +93,8 @@ class Worker:
         self._tick = tick
         self._recycle_causes = recycle_causes
         self._loop = service.loop
+        if service.relief is not None:
+            service.relief.ask = self._ask_for_relief
         self._empty = asyncio.Event()
         self._cut = asyncio.Event()
         self._resumed = asyncio.Event()
@@ -172,9 +175,9 @@ class Worker:
         if isinstance(message, Accept):
             self._accept()
         elif isinstance(message, Receive) and fds:
-            Adopting(self._service, Channel(socket.socket(fileno=fds.pop())))
+            Adopting(self._service, Channel(socket.socket(fileno=fds.pop())), relief=message.relief)
         elif isinstance(message, HandOver) and fds:
-            self._hand_over(Channel(socket.socket(fileno=fds.pop())), message.receiver)
+            self._hand_over(Channel(socket.socket(fileno=fds.pop())), message)
         elif isinstance(message, HandOver | Receive):
             self._do_without_channel(message)
         elif isinstance(message, Drain):
@@ -204,8 +207,16 @@ class Worker:
         self._acceptor.start()
         self._send(Accepting())
 
-    def _hand_over(self, channel: Channel, receiver: int) -> None:
-        if self._final or self._gone:
+    def _ask_for_relief(self) -> None:
+        """Ask the master for channels to the siblings: all threads are stuck in calls, and something waits."""
+        self._send(Saturated())
+
+    def _hand_over(self, channel: Channel, message: HandOver) -> None:
+        receiver, relief = message.receiver, self._service.relief
+        if message.relief and relief is not None and not relief.closed:
+            relief.add_sibling(channel, receiver, message.row)
+            return
+        if self._final or self._gone or message.relief:
             channel.close()
             return
         self._no_channel = False
@@ -215,6 +226,8 @@ class Worker:
 
     def _do_without_channel(self, message: HandOver | Receive) -> None:
         """Take note that the channel of a handover was lost on its way, for want of a descriptor here or there."""
+        if message.relief:
+            return  # the siblings that have one suffice
         self._error_log.error(
             "no descriptor for a handover channel (worker %d): connections are not handed over on it. "
             "Raise `ulimit -n` (LimitNOFILE)",

@@ -114,6 +114,13 @@ class MasterMachine(RuleBasedStateMachine):
 
     @precondition(running)
     @rule(data=st.data())
+    def a_worker_has_no_thread_free(self, data: st.DataObject) -> None:
+        process = self.pick(data, Stage.ACCEPTING, Stage.DRAINING)
+        if process:
+            self.world.saturate(process.number)
+
+    @precondition(running)
+    @rule(data=st.data())
     def a_worker_asks_to_be_replaced(self, data: st.DataObject) -> None:
         process = self.pick(data, Stage.ACCEPTING, Stage.DRAINING)
         if process:

@@ -47,6 +47,7 @@ class Process:
     resuming: bool = False
     """Told to accept again: its successor is gone."""
     receivers: list[int] = field(default_factory=list)
+    relievers: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -142,6 +143,9 @@ class World:
 
     def want_replacement(self, number: int, cause: str = "because") -> None:
         self.tell(events.WorkerWantsReplacement(self.now, number, cause))
+
+    def saturate(self, number: int) -> None:
+        self.tell(events.WorkerSaturated(self.now, number))
 
     def find_stuck(self, sender: int, receiver: int) -> None:
         self.tell(events.ReceiverGotStuck(self.now, sender, receiver))
@@ -278,9 +282,17 @@ class World:
                 assert self._alive(action.receiver).stage is Stage.ACCEPTING
                 sender = self._alive(action.sender)
                 assert sender.told_to_accept, "a sender that never had a connection"
-                assert action.receiver not in sender.receivers
-                sender.receivers.append(action.receiver)
+                if action.relief:
+                    receiver = self.processes[action.receiver]
+                    assert sender.stage is Stage.ACCEPTING or sender.disconnected or sender.told_to_drain
+                    assert receiver.generation >= sender.generation, "relief by older code"
+                    assert not receiver.ended_by, "relief by a worker that is to die"
+                    assert not self.state.stopping, "relief while the server stops"
+                paired = sender.relievers if action.relief else sender.receivers
+                assert action.receiver not in paired
+                paired.append(action.receiver)
             case actions.SendAccept():
+                self.processes[action.worker].relievers.clear()  # its links ended with its drain
                 self._check_accept(self._alive(action.worker))
             case actions.SendDrain():
                 self._check_drain(self._alive(action.worker), action)
