@@ -89,6 +89,7 @@ def test_a_stopped_predecessor_does_not_hold_the_reload_up_and_what_it_held_is_c
     assert set(load.report.outcomes) <= {Outcome.EOF_BEFORE_ANSWER, Outcome.RESET_BEFORE_ANSWER}
 
 
+@pytest.mark.full
 def test_a_slow_reader_gets_its_whole_answer_through_a_reload(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory, "--workers", "1")
     (old,) = server.workers

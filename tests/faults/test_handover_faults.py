@@ -25,10 +25,10 @@ AMID = 50
 
 #: Put before a step of the handover; `act` is what happens there, to the one that steps into the trap.
 BEFORE_RECEIVING = """\
-    def take_up(self, service, channel):
+    def take_up(self, service, channel, **options):
         if springs("trap"):
             act()
-        original(self, service, channel)
+        original(self, service, channel, **options)
 
     original, Adopting.__init__ = Adopting.__init__, take_up
 """

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(find_nginx() is None, reason="nginx is not insta
     ("app", "options"),
     [
         pytest.param("asgi_load", (), id="asgi"),
-        pytest.param("wsgi_load", ("--threads", "8"), id="wsgi"),
+        pytest.param("wsgi_load", ("--threads", "8"), id="wsgi", marks=pytest.mark.full),
         pytest.param("asgi_load", ("--loop", "asyncio", "--http", "h11"), id="h11", marks=pytest.mark.full),
     ],
 )
