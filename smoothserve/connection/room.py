@@ -50,8 +50,11 @@ class Room:
         """Count a new connection as a call for the moment."""
         now = time.monotonic()
         # Also where nobody asks for room (a worker alone): else all that were ever accepted would stay.
-        self._expected = [one for one in self._expected if now < one[0] and one[1].awaits_request]
+        self._forget(now)
         self._expected.append((now + EXPECTED, connection))
+
+    def _forget(self, now: float) -> None:
+        self._expected = [one for one in self._expected if now < one[0] and one[1].awaits_request]
 
     def request_notice(self) -> None:
         """Have the worker told as soon as a call has returned."""
@@ -61,8 +64,7 @@ class Room:
     def free(self) -> int:
         """How many calls can begin at once, beside those that are about to come."""
         if self._expected:
-            now = time.monotonic()
-            self._expected = [one for one in self._expected if now < one[0] and one[1].awaits_request]
+            self._forget(time.monotonic())
         return self._threads.free - len(self._expected)
 
     @property
