@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full depth" if config.getoption("--full") else "default depth")
 
 
+@pytest.hookimpl(trylast=True)  # after -m and -k have chosen
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     full = config.getoption("--full")
     left_out = [item for item in items if _is_left_out(item.get_closest_marker("full"), full=full)]
@@ -25,7 +27,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         left = set(left_out)
         items[:] = [item for item in items if item not in left]
-    config.stash[LEFT_OUT] = left_out
+    names = Counter(f"{item.location[0]}::{item.location[2].split('[')[0]}" for item in left_out)
+    config.stash[LEFT_OUT] = names
+    if (output := getattr(config, "workeroutput", None)) is not None:  # one of several processes: tell the first
+        output["left out"] = dict(names)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over what one of several processes left out; all of them leave out the same."""
+    names = getattr(node, "workeroutput", {}).get("left out")
+    if names:
+        node.config.stash[LEFT_OUT] = Counter(names)
 
 
 def _is_left_out(marker: pytest.Mark | None, *, full: bool) -> bool:
@@ -36,14 +49,13 @@ def _is_left_out(marker: pytest.Mark | None, *, full: bool) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    left_out = config.stash.get(LEFT_OUT, [])
-    if left_out:
+    names = config.stash.get(LEFT_OUT, Counter())
+    if names:
         full = config.getoption("--full")
         where = "on this Python: one of them runs it" if full else "of the default depth (run with --full)"
         terminalreporter.section(f"left out {where}")
-        names = Counter(f"{item.location[0]}::{item.location[2].split('[')[0]}" for item in left_out)
         for name, count in names.items():
             terminalreporter.line(f"{name}{f' ({count} variants)' if count > 1 else ''}")
 
 
-LEFT_OUT = pytest.StashKey[list[pytest.Item]]()
+LEFT_OUT = pytest.StashKey[Counter[str]]()

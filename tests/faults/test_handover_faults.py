@@ -78,6 +78,19 @@ FORKED_AND_KILLED = """\
 STOPPED = "    act = lambda: os.kill(os.getpid(), signal.SIGSTOP)\n"
 
 
+#: The receiver takes offers down to its last descriptor, so that the kernel is who refuses.
+NOTHING_KEPT_FREE = """\
+    from smoothserve.connection import adopting
+    adopting.KEPT_FREE = 0
+
+    def take(self, packet):
+        if packet.truncated:
+            springs("trap")
+        original(self, packet)
+
+    original, Adopting._take = Adopting._take, take
+
+"""
 #: Deadlines that need not be waited for in full.
 IMPATIENT = """\
     from smoothserve.control import handover
@@ -184,6 +197,8 @@ def test_a_successor_that_is_killed_twice_ends_the_reload_and_the_predecessor_se
         server.wait_log("reload refused: generation 2: ")
         assert faulty.hooks.sprung()
         assert idle.versions() == {"1": CONNECTIONS - 2 * AMID}
+        with IdleClients(server.target, 5) as fresh:
+            assert fresh.versions() == {"1": 5}, "the predecessor accepts again"
         directory.deploy("3")
         server.generation = 2
         server.reload()
@@ -240,6 +255,27 @@ def test_a_successor_out_of_descriptors_refuses_and_the_predecessor_serves_on(
             answers = idle.versions()
             assert answers["1"] > CONNECTIONS - 64
             assert answers["2"] > 0
+        directory.deploy("3")
+        server.reload()
+        server.wait_drained()
+        server.wait_log("reload drained: generation 2")
+        assert idle.lost == 0
+        assert idle.versions() == {"3": CONNECTIONS}
+
+
+def test_an_offer_whose_descriptor_the_kernel_cannot_give_is_refused_and_nothing_is_lost(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    hooks = Hooks(tmp_path / "hooks", NOTHING_KEPT_FREE)
+    hooks.set_trap()
+    server = serve(directory, "--workers", "1", "--linger-timeout", "1", *QUICK, environ=hooks.environ)
+    with IdleClients(server.target, CONNECTIONS) as idle:
+        directory.deploy("2", before="import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n")
+        server.reload()
+        wait_until(hooks.sprung, 20, "a message has come without its descriptor (MSG_CTRUNC)")
+        answers = idle.versions()
+        assert answers["1"] > CONNECTIONS - 64
+        assert answers["2"] > 0
         directory.deploy("3")
         server.reload()
         server.wait_drained()

@@ -31,8 +31,9 @@ class IdleClients:
         with contextlib.ExitStack() as stack:
             stack.callback(self.close)
             for _ in range(0, count, BURST):
-                self.connections += [self._connect() for _ in range(min(BURST, count - len(self.connections)))]
-                self.ask()
+                new = [self._connect() for _ in range(min(BURST, count - len(self.connections)))]
+                self.connections += new
+                self.ask(of=new)
             stack.pop_all()
 
     def _connect(self) -> socket.socket:
@@ -54,13 +55,13 @@ class IdleClients:
         for sock in self.connections:
             sock.close()
 
-    def ask(self, timeout: float = 20.0) -> Counter[tuple[str, int]]:
-        """Send a request on each connection; return how many answers came from each (version, process id).
+    def ask(self, timeout: float = 20.0, *, of: list[socket.socket] | None = None) -> Counter[tuple[str, int]]:
+        """Send a request on each connection (`of` these); return how many answers came from each (version, process).
 
         A connection that has ended, or ends instead of an answer, counts as lost. Raise `TimeoutError` for a silent
         one.
         """
-        waiting = {sock: AnswerReader() for sock in list(self.connections) if self._send(sock)}
+        waiting = {sock: AnswerReader() for sock in list(self.connections if of is None else of) if self._send(sock)}
         answers: Counter[tuple[str, int]] = Counter()
         deadline = time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:
