@@ -12,7 +12,8 @@ import sys
 from typing import Any
 
 from smoothserve.connection.acceptor import attach
-from smoothserve.connection.http import HTTPConnection, Resumption
+from smoothserve.connection.http import HTTPConnection
+from smoothserve.connection.moving import Resumption
 from smoothserve.connection.room import Room
 from smoothserve.connection.service import Service
 from smoothserve.connection.websocket import WebSocketConnection

@@ -11,7 +11,8 @@ import pytest
 
 from smoothserve.connection.acceptor import attach
 from smoothserve.connection.adopting import Adopting
-from smoothserve.connection.http import HTTPConnection, Resumption
+from smoothserve.connection.http import HTTPConnection
+from smoothserve.connection.moving import Resumption
 from smoothserve.connection.service import Timeouts
 from smoothserve.control.channel import Channel, channel_pair
 from smoothserve.control.handover import HandoverReceiver
