@@ -53,7 +53,7 @@ def test_a_full_disk_under_the_log_costs_lines_and_nothing_else(serve: Serve, di
 
 
 def test_a_successor_that_is_stopped_while_it_boots_aborts_the_reload(serve: Serve, directory: AppDirectory) -> None:
-    server = serve(directory, "--workers", "2", "--boot-timeout", "2", "--kill-timeout", "1")
+    server = serve(directory, "--workers", "2", "--boot-timeout", "8", "--kill-timeout", "1")
     with Load(server.target, get_and_post(16)) as load:
         load.wait_answers(50)
         old = set(server.workers)

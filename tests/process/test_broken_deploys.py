@@ -55,7 +55,7 @@ def test_a_failing_lifespan_costs_nothing(serve: Serve, directory: AppDirectory)
 
 @pytest.mark.parametrize("code", [HANGS, HANGS_DEAF], ids=["hangs", "hangs and ignores TERM"])
 def test_a_deploy_that_hangs_at_import_costs_nothing(serve: Serve, directory: AppDirectory, code: str) -> None:
-    server = serve(directory, "--workers", "2", "--boot-timeout", "3", "--kill-timeout", "1")
+    server = serve(directory, "--workers", "2", "--boot-timeout", "10", "--kill-timeout", "1")
     server.tracebacks_expected = True
     reason = refuse_under_load(directory, server, before=code)
     assert "boot" in reason

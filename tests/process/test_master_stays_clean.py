@@ -76,4 +76,5 @@ def test_no_file_of_a_third_party_or_of_the_application_is_mapped_into_the_maste
     assert files, "maps can be read"
     assert [path for path in files if "site-packages" in path or str(directory.path) in path] == []
     # The control: in a worker there are some.
+    server.wait_drained()
     assert any("site-packages" in path for pid in server.workers for path in mapped_files(pid))
