@@ -125,6 +125,7 @@ def test_beyond_the_wsgi_queue_the_rest_is_503(serve: Serve, directory: AppDirec
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_light_load_hardly_notices_5000_attackers_of_each_kind(serve: Serve, directory: AppDirectory) -> None:
     bounds = [word if word.startswith("--") else "20" for word in BOUNDS]
     server = serve(directory, "--workers", "2", *bounds)

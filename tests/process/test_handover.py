@@ -193,7 +193,7 @@ def test_a_client_in_the_middle_of_a_head_moves_with_what_it_has_sent(
 @pytest.mark.parametrize(
     ("count", "seconds", "latency"),
     [
-        pytest.param(2_000, 2.0, None, id="2000"),
+        pytest.param(2_000, 2.0, None, id="2000", marks=pytest.mark.alone),
         pytest.param(2_000, 2.0, 0.25, id="2000-latency", marks=[pytest.mark.full, pytest.mark.alone]),
         pytest.param(10_000, 15.0, None, id="10000", marks=pytest.mark.full),
     ],

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -119,14 +119,37 @@ def slowest_beside_a_blocking_call(clients: Clients, server: Server, target: Tar
     for _ in range(3):
         clients.burst("/slow/t/0.01")
     found: list[float] = []
-    with blocked_for(server, target, seconds) as call:
+    with stalls() as longest, blocked_for(server, target, seconds) as call:
         while call.is_alive():
             found += [taken for _, taken in clients.burst("/echo/t")]
             time.sleep(0.05)
     assert len(found) >= KEPT
-    return max(found)
+    return max(found) - longest()
 
 
+@contextlib.contextmanager
+def stalls() -> Iterator[Callable[[], float]]:
+    """Measure for how long the machine itself gives nobody a turn: that is no delay of the server's."""
+    longest = 0.0
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal longest
+        before = time.monotonic()
+        while not over.wait(0.01):
+            now = time.monotonic()
+            longest, before = max(longest, now - before - 0.01), now
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield lambda: longest
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.alone
 @pytest.mark.skipif(find_nginx() is None, reason="nginx is not installed")
 @pytest.mark.parametrize("seconds", [2, pytest.param(5, marks=pytest.mark.full)])
 @pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.full)])
@@ -134,13 +157,9 @@ def test_behind_nginx_a_blocking_call_delays_nobody_else(serve: Serve, tmp_path:
     directory = AppDirectory(tmp_path / "app", app="wsgi_load")
     directory.deploy("1", after=WATCHED)
     server = serve(directory, *WORKERS, "--loop", loop)
-    slowest: list[float] = []
     with Nginx(tmp_path / "nginx", server.target) as nginx:
         with Clients(nginx.target, KEPT) as clients:
-            # A machine that is busy elsewhere may spoil one or two; without relief all take as long as the call.
-            while len(slowest) < 3 and min(slowest, default=LIMIT) >= LIMIT:
-                slowest.append(slowest_beside_a_blocking_call(clients, server, nginx.target, seconds))
-        assert min(slowest) < LIMIT, slowest
+            assert slowest_beside_a_blocking_call(clients, server, nginx.target, seconds) < LIMIT
         assert offers(server) > 0
         assert nginx.complaints() == ""
 
@@ -152,7 +171,8 @@ def test_without_relief_that_test_is_red(serve: Serve, tmp_path: Path) -> None:
     server = serve(directory, *WORKERS)
     slowest: list[float] = []
     with Nginx(tmp_path / "nginx", server.target) as nginx, Clients(nginx.target, KEPT) as clients:
-        while len(slowest) < 3 and max(slowest, default=0.0) < 1:
+        # Where a call falls on a worker that none of nginx's connections lead to, it delays nobody: up to five calls.
+        while len(slowest) < 5 and max(slowest, default=0.0) < 1:
             slowest.append(slowest_beside_a_blocking_call(clients, server, nginx.target, 2))
     assert max(slowest) >= 1, slowest
 

@@ -86,6 +86,7 @@ def wait_known(server: Server) -> None:
         seen.update(answered_by(one) for one in [ask(server.target, "/echo/t") for _ in range(16)])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_simultaneous_calls_are_spread_over_one_thread_workers(serve: Serve, tmp_path: Path, rounds: int) -> None:
     directory = AppDirectory(tmp_path / "app", app="wsgi_load")
@@ -100,6 +101,7 @@ def test_simultaneous_calls_are_spread_over_one_thread_workers(serve: Serve, tmp
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_a_new_connection_for_each_call_is_not_slowed_down(serve: Serve, tmp_path: Path) -> None:
     directory = AppDirectory(tmp_path / "app", app="wsgi_load")
     server = serve(directory, "--workers", "4", "--threads", "1")
@@ -125,6 +127,7 @@ def blocked_sibling(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_new_connections_do_not_wait_for_a_sibling_whose_loop_is_blocked(serve: Serve, directory: AppDirectory) -> None:
     directory.deploy("1", after=BLOCKED_LOOP)
     server = serve(directory, "--workers", "2")
