@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from smoothserve.asgi.stacks import render_stack
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
@@ -206,6 +207,31 @@ class ASGIExchange:
         """Cut the application's call."""
         if self._task is not None:
             self._task.cancel("smoothserve: the drain deadline has passed")
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the client has done its part and nothing of the answer has been sent to it."""
+        response = self.response
+        if self._answered or self._client_left or (response.started and not response.head_pending):
+            return False
+        # Before the body is delivered, the application waits for nothing but the client.
+        return self._waiters is None or self._body_delivered or self._body_ended
+
+    def time_out(self, timeout: float) -> None:
+        """Answer 504 in the application's place after `timeout` seconds, and cancel the call."""
+        task = self._task
+        if task is None:
+            return
+        self._application.error_log.error(
+            "%s %s: no answer within %g s (--request-timeout): answered with 504, the call is cancelled here:\n%s",
+            self.request.method,
+            self.request.target.decode("latin-1"),
+            timeout,
+            render_stack(task),
+        )
+        self._connection.request_timed_out(self)
+        self.dropped = True
+        task.cancel("smoothserve: the request has timed out")
 
     # the application's side
 

@@ -47,6 +47,8 @@ class ASGIWebSockets:
 class ASGIWebSocket:
     """An application call for a WebSocket."""
 
+    awaited = False
+
     __slots__ = (
         "_application",
         "_connect_delivered",
@@ -162,6 +164,9 @@ class ASGIWebSocket:
         """Cut the application's call."""
         if self._task is not None:
             self._task.cancel("smoothserve: the drain deadline has passed")
+
+    def time_out(self, timeout: float) -> None:
+        """Go on: a WebSocket may take any time."""
 
     # the application's side
 

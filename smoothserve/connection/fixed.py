@@ -8,6 +8,8 @@ from smoothserve.protocol.response import DefaultHeaders, Response
 class FixedExchange:
     """Implements `Exchange` with an answer that is known beforehand."""
 
+    awaited = False
+
     def __init__(
         self,
         connection: ExchangeConnection,
@@ -51,4 +53,7 @@ class FixedExchange:
         """Nothing waits for it."""
 
     def cancel(self) -> None:
+        """Nothing is under way."""
+
+    def time_out(self, timeout: float) -> None:
         """Nothing is under way."""

@@ -396,6 +396,19 @@ class HTTPConnection(Movable):
         else:
             self._close()
 
+    def request_timed_out(self, exchange: Exchange) -> None:
+        """Answer 504 in the application's place, and close: it has taken too long (RFC 9110 section 15.6.5)."""
+        if exchange is not self._exchange:
+            return
+        service = self._service
+        self._leave_exchange()
+        response = Response(exchange.request.method, "1.1", keep_alive=False)
+        response.start(504, _ERROR_HEADERS, service.defaults)
+        self.write(response.data_to_send(b"Gateway Timeout\n", more=False))
+        if service.access_log is not None:
+            service.access_log.note(self.client, exchange.request, response, monotonic() - self._started)
+        self._close_lingering()
+
     def call_returned(self, exchange: Exchange) -> None:
         """Take note that the request is no longer in hand."""
         service = self._service

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
 from smoothserve.connection.offering import Offering
+from smoothserve.connection.overdue import Overdue
 from smoothserve.control.channel import Channel
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import Codec, Request
@@ -64,6 +65,13 @@ class Call(Protocol):
 
     def cancel(self) -> None:
         """Cut the call."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the client has done its part and nothing of the answer has been sent to it."""
+
+    def time_out(self, timeout: float) -> None:
+        """Answer 504 in the application's place, and end the call as far as it can be ended."""
 
 
 class HoldsDescriptors(Protocol):
@@ -170,6 +178,8 @@ class Service:
         """What goes to the siblings while all threads are stuck in calls."""
         self.relieving = False
         """Whether a connection that brings a request now is held, for relief."""
+        self.overdue: Overdue | None = None
+        """What looks for requests that the application takes too long to answer, if there is a bound."""
         self._ending: list[Offering] = []
         """Former ones, with offers that have no answer yet."""
         self.linger_until = inf
@@ -298,6 +308,8 @@ class Service:
         # A time-out changes the set.
         for connection in [one for one in self.connections if one.deadline <= now]:
             connection.timed_out()
+        if self.overdue is not None:
+            self.overdue.look(now)
         self._ending = [offering for offering in self._ending if offering.links]
         for offering in self._ending:
             offering.tick()

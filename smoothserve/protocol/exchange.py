@@ -47,6 +47,9 @@ class ExchangeConnection(Protocol):
     def answer_failed(self, exchange: "Exchange") -> None:
         """The answer cannot be completed: what was sent is cut off by closing the connection."""
 
+    def request_timed_out(self, exchange: "Exchange") -> None:
+        """Answer 504 and close; nothing of the answer has been sent. `Exchange.client_left` is called meanwhile."""
+
     def call_returned(self, exchange: "Exchange") -> None:
         """The application's call has returned: the request is no longer in hand. Called exactly once, always."""
 
@@ -82,6 +85,13 @@ class Exchange(Protocol):
 
     def cancel(self) -> None:
         """Cut the application's call: the drain deadline has passed. `call_returned` follows when it has ended."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the client has done its part and nothing of the answer has been sent to it."""
+
+    def time_out(self, timeout: float) -> None:
+        """Answer 504 in the application's place after `timeout` seconds, and end the call as far as possible."""
 
 
 class Application(Protocol):

@@ -265,6 +265,14 @@ class Settings:
         "has its stacks logged and is replaced, its successor first; 0: never.",
         aliases=("-t",),
     )
+    request_timeout: float = declare(
+        0.0,
+        Seconds(),
+        PROCESSES,
+        "How long an application may take to begin its answer, once it has the request; then the client gets 504. "
+        "ASGI: the call is cancelled; WSGI: its worker is replaced. Not for WebSockets. Looked at twice a second.",
+        default_text="0: any time",
+    )
     shutdown_delay: float = declare(
         0.0,
         Seconds(0.0, 3600.0),

@@ -28,6 +28,7 @@ from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
 from smoothserve.connection.health import Health
+from smoothserve.connection.overdue import Overdue
 from smoothserve.connection.overload import Overload
 from smoothserve.connection.relief import Relief
 from smoothserve.connection.room import Room
@@ -65,7 +66,7 @@ from smoothserve.worker.host import (
 )
 from smoothserve.worker.loader import detect_interface, load_application
 from smoothserve.worker.process import Lifecycle, Worker
-from smoothserve.worker.recycling import lifetime_limit, memory_limit, request_limit
+from smoothserve.worker.recycling import lifetime_limit, memory_limit, request_limit, timeout_limit
 from smoothserve.wsgi.application import WSGIApplication
 from smoothserve.wsgi.forked import disarm as disarm_wsgi
 
@@ -240,6 +241,8 @@ def _assemble(
         else ProxyProtocol(settings.proxy_protocol, TrustedProxies(settings.proxy_allow_from)),
     )
     _bound(service, settings)
+    if settings.request_timeout:
+        service.overdue = Overdue(settings.request_timeout, service.calls)
     service.balance = Balance(scoreboard, launch.scoreboard_row)
     service.room = room = Room(application.pool) if isinstance(application, WSGIApplication) else None
     if room is not None and HAS_SEQPACKET:
@@ -275,6 +278,7 @@ def _assemble(
             request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests),
             lifetime_limit(settings.max_worker_lifetime),
             memory_limit(settings.max_memory),
+            timeout_limit(lambda: application.timed_out if isinstance(application, WSGIApplication) else 0),
         ],
     )
 

@@ -8,6 +8,7 @@ import faulthandler
 import io
 import os
 
+from smoothserve.asgi.stacks import render_stack
 from smoothserve.control.dumps import DUMP_SIGNAL, TASKS_END
 
 
@@ -25,6 +26,6 @@ def dump_tasks(fd: int, loop: asyncio.AbstractEventLoop) -> None:
     tasks = asyncio.all_tasks(loop)
     text.write(f"\nTasks: {len(tasks)}\n")
     for task in tasks:
-        task.print_stack(file=text)
+        text.write(f"{task!r}\n{render_stack(task)}")
     text.write(TASKS_END)
     os.write(fd, text.getvalue().encode("utf-8", "backslashreplace"))

@@ -68,6 +68,15 @@ def memory_limit(
     return cause
 
 
+def timeout_limit(timed_out: Callable[[], int]) -> Cause:
+    """Return the cause "a request has timed out": a thread cannot be ended, only its worker can be replaced."""
+
+    def cause() -> str:
+        return "a request timed out, its thread may be stuck (--request-timeout)" if timed_out() else ""
+
+    return cause
+
+
 def resident_bytes() -> int:
     """Return how much memory this process has resident (Linux; elsewhere the most that it ever had)."""
     with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/statm", encoding="ascii") as file:

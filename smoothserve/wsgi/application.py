@@ -18,6 +18,8 @@ from smoothserve.wsgi.streams import ErrorLogStream, FileWrapper
 SPOOL_BYTES = 1024 * 1024
 #: Bytes of an answer that wait on disk for a slow client; beyond them the application waits.
 DISK_BYTES = 1024 * 1024 * 1024
+#: Seconds between two looks at the threads' stacks.
+STACKS_INTERVAL = 1.0
 
 
 class WSGIApplication:
@@ -44,6 +46,9 @@ class WSGIApplication:
         self.error_log = error_log
         self.spool_bytes = spool_bytes
         self.disk_bytes = disk_bytes
+        self.timed_out = 0
+        """Requests that were answered with 504 in the application's place; their threads may be stuck."""
+        self._next_stacks = 0.0
         self.pool = ThreadPool(loop, threads, log=error_log, on_saturation=on_saturation)
         self.environs = EnvironBuilder(
             errors=ErrorLogStream(error_log),
@@ -62,6 +67,16 @@ class WSGIApplication:
     def saturated(self) -> bool:
         """Whether all threads are in calls that take longer than a moment."""
         return self.pool.saturated
+
+    def note_timed_out(self, request: Request, timeout: float) -> None:
+        """Log that a request has no answer yet after `timeout` seconds, and where the threads are."""
+        self.timed_out += 1
+        text = f"no answer within {timeout:g} s (--request-timeout): answered with 504"
+        now = self.loop.time()
+        if now >= self._next_stacks:  # what times out together waits for the same threads
+            self._next_stacks = now + STACKS_INTERVAL
+            text += f", the threads are here:\n{self.pool.render_stacks()}"
+        self.error_log.error("%s %s: %s", request.method, request.target.decode("latin-1"), text)
 
     def start(self) -> None:
         """Start the threads."""

@@ -113,6 +113,19 @@ class WSGIExchange(Call):
         """Let the call end as soon as it can; a thread cannot be cut off."""
         self._abandon()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether the client has done its part and nothing of the answer has been sent to it."""
+        if self._over or not self._submitted or not (self.response.head_pending or not self.response.started):
+            return False
+        return self._awaited is None or self._body is None or self._body.complete
+
+    def time_out(self, timeout: float) -> None:
+        """Answer 504 in the application's place after `timeout` seconds. A call that waits for a thread is not made."""
+        self._application.note_timed_out(self.request, timeout)
+        self.dropped = True
+        self._connection.request_timed_out(self)
+
     def _abandon(self) -> None:
         self.output.abandon()
         self._end_input()

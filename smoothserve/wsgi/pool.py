@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import queue
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -38,13 +40,15 @@ class Job(Protocol):
 class _Thread:
     """What is known of one application thread."""
 
-    __slots__ = ("busy_since", "gate")
+    __slots__ = ("busy_since", "gate", "ident")
 
     def __init__(self) -> None:
         self.gate = threading.Semaphore(0)
         """Where the thread waits while it is not needed."""
         self.busy_since = 0.0
         """When the call began that the thread is in; 0 if it is in none."""
+        self.ident = 0
+        """Which thread it is, for the interpreter."""
 
 
 class ThreadPool:
@@ -119,6 +123,18 @@ class ThreadPool:
         """When the last of all threads began the call that it is in; 0 if one is in none."""
         since = [one.busy_since for one in self._threads]
         return max(since) if all(since) else 0.0
+
+    def render_stacks(self) -> str:
+        """Return the stacks of the threads that are in calls, as tracebacks show them."""
+        now = time.monotonic()
+        frames = sys._current_frames()
+        parts = []
+        for index, one in enumerate(self._threads):
+            frame, since = frames.get(one.ident), one.busy_since
+            if frame is not None and since:
+                parts.append(f"thread smoothserve-wsgi-{index}, in its call for {now - since:.1f} s:\n")
+                parts += traceback.format_stack(frame)
+        return "".join(parts)
 
     @property
     def free(self) -> int:
@@ -269,6 +285,7 @@ class ThreadPool:
 
     def _main(self, own: _Thread) -> None:
         job: Job | None
+        own.ident = threading.get_ident()
         jobs = self._jobs
         front = self._front
         parked = self._parked

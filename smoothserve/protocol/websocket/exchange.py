@@ -86,6 +86,13 @@ class WebSocketExchange(Protocol):
     def cancel(self) -> None:
         """Cut the application's call: the drain deadline has passed."""
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a bound on requests concerns it: never."""
+
+    def time_out(self, timeout: float) -> None:
+        """Go on: a WebSocket may take any time."""
+
 
 class WebSocketApplication(Protocol):
     """An application that speaks WebSocket."""

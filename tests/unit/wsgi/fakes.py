@@ -118,6 +118,10 @@ class FakeConnection:
         self._note_end()
         self.failed = True
 
+    def request_timed_out(self, exchange: Exchange) -> None:
+        self._note("request_timed_out")
+        exchange.client_left()
+
     def call_returned(self, exchange: Exchange) -> None:
         self._note("call_returned")
         self.returned += 1
