@@ -48,6 +48,9 @@ DICTIONARY: tuple[bytes, ...] = (
     b"\x41\x83\0\0\0\0\xf2\x48\xcd", b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"permessage-deflate",
     b"; client_max_window_bits", b"; server_max_window_bits=", b"; server_no_context_takeover",
     b"; client_no_context_takeover",
+    b"\nx-forwarded-for:", b"\nx-forwarded-proto:https", b"\nx-forwarded-host:", b"\nx-forwarded-port:443",
+    b"\nx-forwarded-prefix:/", b"\nforwarded:for=", b"10.0.0.2", b"203.0.113.7:80", b"[2001:db8::1]:443", b"unix:",
+    b"unknown", b"_hidden", b";proto=https", b";host=", b"::ffff:10.0.0.1", b"fe80::1%eth0",
 )  # fmt: skip
 
 

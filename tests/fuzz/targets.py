@@ -20,6 +20,7 @@ from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Limits, Request
 from smoothserve.protocol.proxy import ProxyError, ProxyReader
 from smoothserve.protocol.websocket.handshake import Handshake, read_handshake, render_acceptance
+from tests.fuzz.forwarded_target import fuzz_forwarded
 from tests.fuzz.plan import split
 from tests.fuzz.websocket_targets import WEBSOCKET_TARGETS
 from tests.unit.protocol.delivery import Outcome, deliver
@@ -173,6 +174,7 @@ TARGETS: dict[str, Target] = {
     "h11": fuzz_h11,
     "codecs-agree": fuzz_codecs_agree,
     "proxy": fuzz_proxy,
+    "forwarded": fuzz_forwarded,
     "websocket-handshake": fuzz_websocket_handshake,
     "handover-sender": fuzz_handover_sender,
     "handover-receiver": fuzz_handover_receiver,

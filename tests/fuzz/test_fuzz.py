@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from smoothserve.protocol.forwarded import Client, Forwarding, parse_address
 from tests.fuzz.corpus_files import load_corpus
 from tests.fuzz.mutator import Finding, HangError, fuzz, no_hang, run_one
 from tests.fuzz.targets import TARGETS
@@ -32,6 +33,15 @@ def test_a_target_that_breaks_its_contract_is_found_out() -> None:
 
     with pytest.raises(Finding):
         fuzz(broken, [b"seed"], random.Random(1), runs=5000)
+
+
+def test_an_address_that_anybody_may_have_written_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leftmost(self: Forwarding, header: bytes, hops: list[bytes], client: Client) -> tuple[Client, int]:
+        return parse_address(hops[0].decode("latin-1")) or client, 0
+
+    monkeypatch.setattr(Forwarding, "_walk", leftmost)
+    with pytest.raises(Finding):
+        fuzz(TARGETS["forwarded"], load_corpus("forwarded"), random.Random(1), runs=500)
 
 
 def test_a_hang_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
