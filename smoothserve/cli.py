@@ -57,7 +57,7 @@ FOREIGN_FLAGS = {
     ),
     ("--log-config-dict", "--log-config-json"): "name a TOML or JSON file with --log-config",
     ("--logger-class",): "leave it out: --log-config names a file for logging.config.dictConfig",
-    ("-u", "--user", "-g", "--group"): "start it as the user that it is to run as",
+    ("--initgroups",): "leave it out: the workers always have all groups of --user",
     ("--pythonpath",): "name the application's directory with --app-dir",
     ("--worker-tmp-dir", "--max-interp-workers"): "leave it out: there is nothing like it",
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from smoothserve.control.environment import read_env_file
+from smoothserve.control.identity import Identity, find_group, find_identity, find_user
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import MasterLaunch, write_launch
 from smoothserve.errors import FileError
@@ -42,6 +43,8 @@ class Prepared:
     settings: Settings
     launch: MasterLaunch
     python: str
+    identity: Identity | None = None
+    """Whom workers run as; None: as this process does."""
 
 
 def start_directory() -> str:
@@ -62,6 +65,7 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
     if not _same_environment(python, sys.executable):
         _probe(python)
     _check_files(settings, directory)
+    identity = _check_accounts(settings)
     launch = MasterLaunch(
         flags=dict(flags),
         config=config,
@@ -70,7 +74,7 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
         directory=directory,
         ready_fd=ready_fd,
     )
-    return Prepared(settings, launch, python)
+    return Prepared(settings, launch, python, identity)
 
 
 def serve(
@@ -114,6 +118,15 @@ def _check_files(settings: Settings, directory: str) -> None:
     check_log_file(settings.error_logfile)
     if settings.access_log:
         check_log_file(settings.access_logfile)
+
+
+def _check_accounts(settings: Settings) -> Identity | None:
+    """See whether the users and groups are there."""
+    if settings.uds_owner is not None:
+        find_user(settings.uds_owner, "--uds-owner")
+    if settings.uds_group is not None:
+        find_group(settings.uds_group, "--uds-group")
+    return find_identity(settings.user, settings.group)
 
 
 def _same_environment(python: str, other: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from smoothserve import __version__
+from smoothserve.control.identity import Identity, find_group, find_identity, find_user, give_log_files
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import MasterLaunch, read_launch, write_launch
 from smoothserve.control.scoreboard import anonymous_file
@@ -76,6 +77,9 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     pid_file = PidFile(settings.pid_file) if settings.pid_file else None
     if pid_file is not None:
         pid_file.check()
+    configuration = configuration_of(settings)
+    loader = Loader(launch, settings, log)
+    loader.give_files(settings, configuration)
     dump_fd = anonymous_file("smoothserve-dump")
     fcntl.fcntl(dump_fd, fcntl.F_SETFL, os.O_APPEND)
     dumper = Dumper(lambda: dump_fd)
@@ -84,10 +88,11 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     if metrics is not None:
         log.info(f"metrics at {metrics.name}/metrics")  # noqa: G004 - not the logging package's log
     supervisor = Supervisor(
-        configuration=configuration_of(settings),
-        load=Loader(launch, settings, log).load,
+        configuration=configuration,
+        load=loader.load,
         open_listeners=lambda: _listen(settings),
         started=pid_file.write if pid_file is not None else lambda: None,
+        reopening=loader.give_files_again,
         origin=Origin(launch.script, launch.executable, launch.directory),
         inbox=inbox,
         log=log,
@@ -153,6 +158,8 @@ class Loader:
         self._launch = launch
         self._settings = settings
         self._log = log
+        self._identity: Identity | None = None
+        self._log_files: set[str] = set()
 
     def load(self) -> Configuration:
         """Return the configuration as it is now. Raise `SettingsError` if it cannot be used."""
@@ -162,8 +169,22 @@ class Loader:
             names = ", ".join("--" + name.replace("_", "-") for name in kept)
             self._log.warning(f"changed, but a reload keeps it as it was: {names}; stop and start to change it")
         settings = keep_needing_restart(self._settings, new)
+        configuration = configuration_of(settings)
         self._log.level = parse_level(settings.log_level)
-        return configuration_of(settings)
+        self.give_files(settings, configuration)
+        return configuration
+
+    def give_files(self, settings: Settings, configuration: Configuration) -> None:
+        """Let the workers' user write the log files that it is to open."""
+        self._identity = configuration.recipe.identity
+        files = {settings.error_logfile, *([settings.access_logfile] if settings.access_log else [])}
+        self._log_files |= files - {"-"}
+        self.give_files_again()
+
+    def give_files_again(self) -> None:
+        """Make them afresh: they have been rotated away."""
+        if self._identity is not None:
+            give_log_files(self._log_files, self._identity)
 
 
 def configuration_of(settings: Settings) -> Configuration:
@@ -188,6 +209,7 @@ def configuration_of(settings: Settings) -> Configuration:
             chdir=settings.chdir,
             env=settings.env,
             env_file=settings.env_file,
+            identity=find_identity(settings.user, settings.group),
         ),
     )
 
@@ -198,7 +220,7 @@ def _load(launch: MasterLaunch) -> Settings:
 
 def _listen(settings: Settings) -> list[Listener]:
     listeners: list[Listener] = []
-    access = UnixAccess(int(settings.uds_mode, 8), settings.uds_group)
+    access = _unix_access(settings)
     try:
         for text in settings.bind:
             listeners.append(open_listener(parse_bind(text), settings.backlog, BIND_PATIENCE, access))  # noqa: PERF401 - those opened so far are closed on an error
@@ -207,6 +229,17 @@ def _listen(settings: Settings) -> list[Listener]:
             listener.close()
         raise
     return listeners
+
+
+def _unix_access(settings: Settings) -> UnixAccess:
+    """Return to whom unix sockets belong: to whom the settings say, else to the user and the group of the workers."""
+    identity = find_identity(settings.user, settings.group)
+    owner = find_user(settings.uds_owner, "--uds-owner") if settings.uds_owner is not None else None
+    group = find_group(settings.uds_group, "--uds-group") if settings.uds_group is not None else None
+    if identity is not None:
+        owner = identity.uid if owner is None else owner
+        group = identity.gid if group is None else group
+    return UnixAccess(int(settings.uds_mode, 8), owner, group)
 
 
 def _name_process() -> None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from smoothserve.control.channel import Channel, channel_pair
 from smoothserve.control.environment import worker_environment
+from smoothserve.control.identity import Identity, take_on
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import WorkerLaunch, write_launch
 from smoothserve.control.messages import Failed
@@ -34,6 +35,7 @@ class Recipe:
     chdir: str | None = None
     env: Sequence[str] = ()
     env_file: str | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Command:
     interpreter: str
     directory: str
     environ: dict[str, str]
+    identity: Identity | None = None
+    """Whom the worker runs as; None: as we do."""
 
 
 def resolve_command(recipe: Recipe, origin: Origin, environ: Mapping[str, str]) -> Command:
@@ -65,6 +69,7 @@ def resolve_command(recipe: Recipe, origin: Origin, environ: Mapping[str, str]) 
         interpreter=os.path.join(os.path.realpath(folder), name),
         directory=directory,
         environ=worker_environment(environ, env_file, recipe.env, directory),
+        identity=recipe.identity,
     )
 
 
@@ -97,6 +102,8 @@ def spawn(command: Command, launch: WorkerLaunch, fds: Sequence[int]) -> tuple[i
 def _become_worker(command: Command, launch_fd: int, fds: Sequence[int], channel: Channel) -> NoReturn:
     """In the child: execute the worker. Never returns, never raises; the mask of signals goes along through exec."""
     try:
+        if command.identity is not None:
+            take_on(command.identity)
         os.chdir(command.directory)
         for fd in fds:
             os.set_inheritable(fd, True)
@@ -105,7 +112,8 @@ def _become_worker(command: Command, launch_fd: int, fds: Sequence[int], channel
     except BaseException as error:  # noqa: BLE001 - two masters must not come out of a fork
         with contextlib.suppress(BaseException):
             reason = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-            failed = Failed(reason=f"{command.interpreter} cannot be executed in {command.directory}: {reason}")
+            by = f" by {command.identity.name}" if command.identity is not None else ""
+            failed = Failed(reason=f"{command.interpreter} cannot be executed in {command.directory}{by}: {reason}")
             channel.send(failed.encode())
     finally:
         os._exit(EXEC_FAILED)

@@ -68,6 +68,7 @@ class Supervisor:
         load: Callable[[], Configuration],
         open_listeners: Callable[[], Sequence[Listener]],
         started: Callable[[], None],
+        reopening: Callable[[], None] = lambda: None,
         origin: Origin,
         inbox: SignalInbox,
         log: Log,
@@ -82,6 +83,7 @@ class Supervisor:
         self._load = load
         self._open_listeners = open_listeners
         self._started = started
+        self._reopening = reopening
         self._listeners: Sequence[Listener] = ()
         self._origin = origin
         self._inbox = inbox
@@ -393,6 +395,7 @@ class Supervisor:
     def _reopen_logs(self, action: actions.ReopenLogs) -> None:
         del action
         self._log.reopen()
+        self._reopening()
         self._log.info("log files reopened")
         for number in list(self._processes):
             self._send(number, ReopenLogs())

@@ -7,7 +7,6 @@ There is no SO_REUSEPORT: a socket of such a group that is closed resets the con
 import contextlib
 import errno
 import fcntl
-import grp
 import os
 import socket
 import stat
@@ -47,8 +46,10 @@ class UnixAccess:
     """Who may connect to the unix sockets that are made here."""
 
     mode: int = UNIX_SOCKET_MODE
-    group: str | None = None
-    """A name or a number; None is the group of the process."""
+    owner: int | None = None
+    """The number of a user; None is that of the process."""
+    group: int | None = None
+    """The number of a group; None is that of the process."""
 
 
 def open_listener(address: Address, backlog: int, patience: float = 0.0, access: UnixAccess | None = None) -> Listener:
@@ -106,16 +107,13 @@ def _open_tcp(address: TcpAddress, backlog: int) -> Listener:
 
 def _open_unix(address: UnixAddress, backlog: int, access: UnixAccess) -> Listener:
     path = address.path
-    group = _group_number(address, access.group)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _directory_lock(path):
             _remove_stale(address)
             sock.bind(path)
             # Nobody can connect before it listens.
-            if group is not None:
-                os.chown(path, -1, group, follow_symlinks=False)
-            os.chmod(path, access.mode)
+            _give_access(address, access)
             sock.listen(backlog)
         sock.setblocking(False)
     except OSError as error:
@@ -127,13 +125,35 @@ def _open_unix(address: UnixAddress, backlog: int, access: UnixAccess) -> Listen
     return Listener(sock, str(address), os.path.abspath(path))
 
 
-def _group_number(address: UnixAddress, group: str | None) -> int | None:
-    if group is None:
-        return None
+def _give_access(address: UnixAddress, access: UnixAccess) -> None:
+    """Set owner, group and mode of a socket just made, whatever somebody who may write its directory puts there."""
+    if not hasattr(os, "O_PATH"):
+        _set_access(address.path, address, access)
+        return
+    fd = os.open(address.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return int(group) if group.isascii() and group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise BindError(f"cannot listen on {address}: there is no group {group}: correct --uds-group") from None
+        found = os.fstat(fd)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+            raise BindError(
+                f"cannot listen on {address}: somebody has put something else there: choose another directory"
+            )
+        _set_access(f"/proc/self/fd/{fd}", address, access)
+    finally:
+        os.close(fd)
+
+
+def _set_access(path: str, address: UnixAddress, access: UnixAccess) -> None:
+    if access.owner is not None or access.group is not None:
+        owner = -1 if access.owner is None else access.owner
+        group = -1 if access.group is None else access.group
+        try:
+            os.chown(path, owner, group)
+        except PermissionError:
+            raise BindError(
+                f"cannot listen on {address}: only root can give a socket to another user or to a group that this "
+                "user is not in: start it as root, or leave --uds-owner and --uds-group out"
+            ) from None
+    os.chmod(path, access.mode)
 
 
 @contextlib.contextmanager

@@ -225,8 +225,12 @@ def check_mode(text: str) -> str:
     return digits.zfill(3)
 
 
-def check_group(text: str) -> str:
-    """Check that a group's name or number is not empty."""
-    if not text.strip():
-        raise NotAllowedError("is empty: name a group")
-    return text.strip()
+def check_account(text: str) -> str:
+    """Check that a user's or group's name or number is not empty, and that a number is one that the system knows."""
+    name = text.strip()
+    if not name:
+        raise NotAllowedError("is empty: write a name or a number")
+    # The last number means "none" to the system.
+    if name.isascii() and name.isdigit() and int(name) >= 2**32 - 1:
+        raise NotAllowedError("is no number of a user or a group: write a smaller one, or a name")
+    return name

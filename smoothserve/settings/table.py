@@ -11,11 +11,11 @@ from typing import Any, Self
 from smoothserve.settings.checks import (
     BIND_FORMS,
     FORWARDED_HEADERS,
+    check_account,
     check_app,
     check_bind,
     check_env,
     check_forwarded_header,
-    check_group,
     check_header,
     check_host,
     check_log_format,
@@ -44,6 +44,8 @@ _APP = Text("MODULE:ATTR", "MODULE:ATTR, such as myapp:app or pkg.module:factory
 _DIRECTORY = Text("DIR", "a directory", check_path)
 _FILE = Text("FILE", "a file", check_path)
 _LOG_FILE = Text("FILE", "a file, or - for the standard stream", check_path)
+_USER = Text("USER", "the name or number of a user", check_account)
+_GROUP = Text("GROUP", "the name or number of a group", check_account)
 _ADDRESSES = Several(Text("ADDRESS", BIND_FORMS, check_bind), ",", is_set=True)
 _PROXIES = Several(
     Text("ADDRESS", "an address, a network such as 10.0.0.0/8, unix: or *", check_proxy), ",", splits=True
@@ -145,13 +147,21 @@ class Settings:
         "The permissions of unix sockets; who may write may connect.",
         reloadable=False,
     )
+    uds_owner: str | None = declare(
+        None,
+        _USER,
+        LISTENING,
+        "The user that unix sockets belong to. Needs root.",
+        reloadable=False,
+        default_text="--user, else that of the process",
+    )
     uds_group: str | None = declare(
         None,
-        Text("GROUP", "the name or number of a group", check_group),
+        _GROUP,
         LISTENING,
         "The group of unix sockets: with --uds-mode 660 its members may connect, and nobody else.",
         reloadable=False,
-        default_text="that of the process",
+        default_text="--group or the group of --user, else that of the process",
     )
     backlog: int = declare(
         2048,
@@ -199,6 +209,24 @@ class Settings:
         PROCESSES,
         "The interpreter of master and workers, resolved again for each new worker.",
         default_text="python beside the smoothserve script in its environment, else the running one",
+    )
+    user: str | None = declare(
+        None,
+        _USER,
+        PROCESSES,
+        "The user that the workers run as, with all its groups; the master stays root. Needs root.",
+        aliases=("-u",),
+        reloadable=False,
+        default_text="that of the command",
+    )
+    group: str | None = declare(
+        None,
+        _GROUP,
+        PROCESSES,
+        "The group that the workers run as.",
+        aliases=("-g",),
+        reloadable=False,
+        default_text="that of --user, else that of the command",
     )
     umask: str | None = declare(
         None,

@@ -51,6 +51,7 @@ def _boot(prepared: Prepared) -> Message | str:
     directory = os.path.realpath(os.path.join(prepared.launch.directory, settings.chdir or ""))
     env_file = os.path.join(directory, settings.env_file) if settings.env_file is not None else None
     environ = worker_environment(os.environ, env_file, settings.env, directory)
+    identity = prepared.identity
     board = Scoreboard.create(1)
     ours, theirs = channel_pair()
     values = {**settings.to_dict(), "error_logfile": "-", "access_log": False}
@@ -69,6 +70,9 @@ def _boot(prepared: Prepared) -> Message | str:
         cwd=directory,
         env=environ,
         pass_fds=[fd, theirs.fileno(), board.fd],
+        user=identity.uid if identity is not None else None,
+        group=identity.gid if identity is not None else None,
+        extra_groups=identity.groups if identity is not None else None,
     )
     theirs.close()
     os.close(fd)

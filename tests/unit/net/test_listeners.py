@@ -10,7 +10,7 @@ import pytest
 
 from smoothserve.errors import BindError
 from smoothserve.net.addresses import Address, FdAddress, TcpAddress, UnixAddress
-from smoothserve.net.listeners import UNIX_SOCKET_MODE, Listener, UnixAccess, open_listener
+from smoothserve.net.listeners import UNIX_SOCKET_MODE, Listener, UnixAccess, _give_access, open_listener
 
 LOOPBACK = TcpAddress("127.0.0.1", 0)
 
@@ -205,11 +205,43 @@ def test_a_descriptor_that_is_no_listening_socket_gets_a_line(tmp_path: Path) ->
 def test_a_unix_socket_has_the_mode_and_the_group_that_are_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     own = os.getgid()
-    for access, mode in ((UnixAccess(), 0o666), (UnixAccess(0o660, str(own)), 0o660)):
+    for access, mode in ((UnixAccess(), 0o666), (UnixAccess(0o660, os.getuid(), own), 0o660)):
         listener = open_listener(UnixAddress(str(path)), 16, access=access)
         found = path.stat()
         assert (found.st_mode & 0o777, found.st_gid) == (mode, own)
         listener.close()
-    with pytest.raises(BindError, match="there is no group no-such-group: correct --uds-group"):
-        open_listener(UnixAddress(str(path)), 16, access=UnixAccess(0o660, "no-such-group"))
-    assert not path.exists()
+
+
+@pytest.mark.parametrize("planted", ["link", "file", "another socket"])
+def test_what_somebody_puts_in_the_place_of_a_new_unix_socket_gets_no_permissions(tmp_path: Path, planted: str) -> None:
+    path, precious = tmp_path / "app.sock", tmp_path / "precious"
+    precious.write_text("")
+    precious.chmod(0o600)
+    with socket.socket(socket.AF_UNIX) as other:
+        if planted == "link":
+            path.symlink_to(precious)
+        elif planted == "file":
+            path.hardlink_to(precious)
+        else:
+            other.bind(str(tmp_path / "other.sock"))
+            path.hardlink_to(tmp_path / "other.sock")
+        before = path.stat().st_mode
+        with pytest.raises(BindError, match="somebody has put something else there"):
+            _give_access(UnixAddress(str(path)), UnixAccess(0o666, os.getuid(), os.getgid()))
+        assert path.stat().st_mode == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_unix_socket_belongs_to_whom_it_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    with contextlib.closing(open_listener(UnixAddress(str(path)), 16, access=UnixAccess(0o600, 54321, 54322))):
+        assert (path.stat().st_uid, path.stat().st_gid) == (54321, 54322)
+
+
+def test_a_unix_socket_that_cannot_be_given_gets_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(BindError, match="only root can give a socket to another user"):
+        open_listener(UnixAddress(str(tmp_path / "app.sock")), 16, access=UnixAccess(0o600, 0))

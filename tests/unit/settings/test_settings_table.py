@@ -115,8 +115,11 @@ def test_only_what_the_master_holds_for_life_needs_a_restart() -> None:
     assert names == {
         "bind",
         "uds_mode",
+        "uds_owner",
         "uds_group",
         "backlog",
+        "user",
+        "group",
         "pid_file",
         "control_socket",
         "metrics_bind",
