@@ -16,8 +16,7 @@ from tests.load.scenarios import get_and_post, one_slow_request
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import assert_nothing_dropped
-from tests.process.nginx import free_port
-from tests.process.processes import is_listening, wait_until
+from tests.process.processes import free_port, is_listening, wait_until
 
 
 def test_out_of_descriptors_it_waits_and_goes_on_when_there_are_some(serve: Serve, directory: AppDirectory) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.load.connection import Target
-from tests.process.processes import is_listening, wait_until
+from tests.process.processes import wait_until
 
 CONFIGURATION = """\
 daemon off;
@@ -53,17 +53,13 @@ def find_nginx() -> str | None:
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 class Nginx:
     """nginx in front of a server. Use it as a context."""
 
     def __init__(self, directory: Path, upstream: Target) -> None:
-        self.port = free_port()
+        # nginx takes over a listener that is bound already, as its upgrade does: nobody else can have the port.
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(listener.getsockname()[1])
         self.target = Target(port=self.port)
         directory.mkdir()
         self._errors = directory / "error.log"
@@ -81,10 +77,18 @@ class Nginx:
         program = find_nginx()
         assert program is not None
         command = [program, "-p", str(directory), "-e", str(self._errors), "-c", str(configuration)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self._pid_file = directory / "nginx.pid"
+        with listener:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
+                env={**os.environ, "NGINX": f"{listener.fileno()};"},
+            )
 
     def __enter__(self) -> Self:
-        wait_until(lambda: is_listening(self.port), 10, "nginx listens")
+        wait_until(self._pid_file.exists, 30, "nginx has started")
+        assert self._process.poll() is None, self.complaints()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -93,4 +97,5 @@ class Nginx:
 
     def complaints(self) -> str:
         """Return what nginx has written into its error log, warnings and above."""
-        return self._errors.read_text()
+        lines = self._errors.read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if "using inherited sockets" not in line)

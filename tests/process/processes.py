@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import random
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +91,14 @@ def connections_to(port: int) -> set[int]:
     remote = f"0100007F:{port:04X}"
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return {int(row[1].partition(":")[2], 16) for row in rows if row[2] == remote and row[3] == "01"}
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, and that the kernel gives to nobody who asks for any port."""
+    for port in random.sample(range(20_000, 32_000), 50):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def is_listening(port: int) -> bool:

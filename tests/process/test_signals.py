@@ -13,8 +13,7 @@ from tests.load.scenarios import get_and_post, new_connections, one_slow_request
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server, assert_nothing_dropped
-from tests.process.nginx import free_port
-from tests.process.processes import is_listening, wait_until
+from tests.process.processes import free_port, is_listening, wait_until
 
 
 def wait_workers(server: Server, number: int) -> None:
