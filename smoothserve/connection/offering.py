@@ -111,6 +111,8 @@ class Offering:
         self._on_incompatible = on_incompatible
         self._count_left = count_left
         self.links: list[Link] = []
+        self.receivers = 0
+        """How many there have been so far: a new one may take what the last has refused."""
         self._turn = 0
         self._held: set[Offerable] = set()
         self._expected: set[Offerable] = set()
@@ -140,6 +142,7 @@ class Offering:
         """Hand over on this channel, too, to the worker of that number."""
         link = Link(channel, receiver)
         self.links.append(link)
+        self.receivers += 1
         self._unwanted.clear()
         self._loop.add_reader(channel.fileno(), self._on_readable, link)
         self._send(link)
@@ -162,6 +165,11 @@ class Offering:
     def expect(self, connection: Offerable) -> None:
         """Wait for a connection that is about to be held, until it is dropped at the latest."""
         self._expected.add(connection)
+
+    def expect_no_more(self, connection: Offerable) -> None:
+        """Do not wait for it any longer; it may still be held."""
+        self._expected.discard(connection)
+        self._check_settled()
 
     def collect(self, connections: Iterable["Candidate"]) -> None:
         """Hold every connection that is idle, a batch each loop turn."""

@@ -23,6 +23,8 @@ CUT_MARGIN = 2.0
 #: Seconds after which a WebSocket on which messages flow without a pause is handed over behind an answer of ours, and
 #: after as many again all the same.
 QUIET_PATIENCE = 1.0
+#: Seconds until a WebSocket that was refused is offered again: each time costs a call of the application's.
+REFUSED_PAUSE = 2.0
 #: Seconds between two looks for the moment behind an answer.
 POLL_INTERVAL = 0.005
 
@@ -30,7 +32,7 @@ POLL_INTERVAL = 0.005
 class MovableWebSocket(Talking):
     """A WebSocket as far as draining and handover go; implements `HandoverControls` for its application."""
 
-    __slots__ = ("_move_began", "_move_timer", "_opted_in", "_traffic_seen", "state")
+    __slots__ = ("_move_after", "_move_began", "_move_timer", "_opted_in", "_refused_by", "_traffic_seen", "state")
 
     def __init__(
         self,
@@ -47,6 +49,8 @@ class MovableWebSocket(Talking):
         self._traffic_seen = 0
         self._move_timer: asyncio.TimerHandle | None = None
         self._move_began = 0.0
+        self._move_after = 0.0
+        self._refused_by = 0
 
     def enter(self) -> None:
         """Call the application."""
@@ -112,15 +116,21 @@ class MovableWebSocket(Talking):
 
     def _moves(self) -> bool:
         offering = self._service.offering
-        return self._opted and self._end is None and offering is not None and offering.wants(self)
+        if not self._opted or self._end is not None or offering is None or not offering.wants(self):
+            return False
+        return self._refused_by != offering.receivers or self._service.loop.time() >= self._move_after
+
+    def _expect_to_be_held(self) -> None:
+        """Let the reload wait for us, unless we have been refused: that may happen again and again."""
+        offering = self._service.offering
+        if offering is not None and self._refused_by != offering.receivers:
+            offering.expect(self)
 
     def _begin_move(self) -> None:
         """Wait for a pause in the traffic, then ask the call to make room."""
         if not self._move_began:
-            service = self._service
-            self._move_began = service.loop.time()
-            if service.offering is not None:
-                service.offering.expect(self)
+            self._move_began = self._service.loop.time()
+            self._expect_to_be_held()
             self._wait_for_a_pause()
 
     def _wait_for_a_pause(self) -> None:
@@ -159,16 +169,15 @@ class MovableWebSocket(Talking):
     def _expect_no_more(self) -> None:
         """Let the reload end without us; we may still move later."""
         if self._service.offering is not None:
-            self._service.offering.drop(self)
+            self._service.offering.expect_no_more(self)
 
     def _ask_to_leave(self, call: WebSocketExchange) -> None:
         service = self._service
-        self._stop_moving()
+        self._wait_no_more()
         self._phase = LEAVING
         self.deadline = service.loop.time() + self._options.handover.timeout
         self._hold_reading(BY_HANDOVER)
-        if service.offering is not None:
-            service.offering.expect(self)
+        self._expect_to_be_held()
         call.leave()
 
     def _left_too_late(self) -> None:
@@ -185,8 +194,11 @@ class MovableWebSocket(Talking):
         self._drain_due = self.deadline = service.loop.time() + self._options.drain_timeout
 
     def _stop_moving(self) -> None:
-        if self._move_began and self._service.offering is not None:
-            self._service.offering.drop(self)
+        if self._move_began:
+            self._expect_no_more()
+        self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
         self._move_began = 0.0
         if self._move_timer is not None:
             self._move_timer.cancel()
@@ -236,6 +248,10 @@ class MovableWebSocket(Talking):
         self._count_closed()
         self._phase = OPENING
         self._resumed = True
+        offering = self._service.offering
+        if offering is not None and offering.usable:
+            self._refused_by = offering.receivers
+            self._move_after = self._service.loop.time() + REFUSED_PAUSE
         self.enter()
         self._release_reading(BY_HANDOVER)
 

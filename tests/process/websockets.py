@@ -8,6 +8,8 @@ import socket
 import struct
 import threading
 import zlib
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, Self
 
 from tests.process.processes import wait_until
@@ -209,10 +211,76 @@ class RawWebSocket:
         """Send a text message."""
         self._socket.sendall(frame(0x81, text.encode()))
 
+    def receive_text(self) -> str:
+        """Return the next message; answers pings. Raise `EOFError` at the end of the stream."""
+        while True:
+            head = self._file.read(2)
+            if len(head) < 2:
+                raise EOFError
+            first, size = head
+            assert size < 126
+            payload = self._file.read(size)
+            if first == 0x89:
+                self._socket.sendall(frame(0x8A, payload))
+                continue
+            assert first == 0x81, (first, payload)
+            return str(payload, "utf-8")
+
     def receive(self) -> dict[str, Any]:
-        """Return the next message."""
-        first, size = self._file.read(2)
-        assert first == 0x81
-        assert size < 126
-        message: dict[str, Any] = json.loads(self._file.read(size))
+        """Return the next message, which is JSON."""
+        message: dict[str, Any] = json.loads(self.receive_text())
         return message
+
+
+class IdleWebSockets:
+    """`count` WebSockets that are silent until all are asked at once. Use it as a context: leaving it closes them."""
+
+    def __init__(self, port: int, count: int, path: str = "/") -> None:
+        self.asked = 0
+        self.lost = 0
+        """WebSockets that ended, however."""
+        self.answers: list[str] = []
+        """The last answers, whole."""
+        self._open: list[RawWebSocket] = []
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            self._open += [RawWebSocket(port, path) for _ in range(count)]
+            stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for one in self._open:
+            one.__exit__()
+
+    def ask(self) -> dict[str, int]:
+        """Send the next number on each; return how many answers came from each version.
+
+        Every answer must be to that number, and its count of all messages so far be right.
+        """
+        number, self.asked = self.asked, self.asked + 1
+        versions: Counter[str] = Counter()
+        self.answers = []
+        waiting = [one for one in self._open if self._do(one, lambda one: one.send(str(number)))]
+        for one in waiting:
+            if self._do(one, lambda one: self.answers.append(one.receive_text())):
+                version, of, count = self.answers[-1].split()[:3]
+                assert (of, count) == (str(number), str(number + 1)), self.answers[-1]
+                versions[version] += 1
+        return dict(versions)
+
+    def _do(self, one: RawWebSocket, action: Callable[[RawWebSocket], None]) -> bool:
+        """Do something with a WebSocket; return whether it is still there."""
+        try:
+            action(one)
+        except (ConnectionError, EOFError):
+            self.lost += 1
+            self._open.remove(one)
+            one.__exit__()
+            return False
+        return True

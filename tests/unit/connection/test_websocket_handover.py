@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smoothserve.connection import websocket_moving
 from smoothserve.connection.adopting import Adopting
 from smoothserve.connection.offering import Offering
 from smoothserve.connection.websocket_options import MAX_STATE_BYTES, HandoverPolicy
@@ -232,6 +233,31 @@ def test_on_a_nak_the_old_worker_calls_the_application_again(run: Run, codec: st
             assert await client.receive_text() == "old 1"
             assert old.calls == 1
             assert (await client.closed())[0] == 1012, "it stays, and its time is up at some point"
+
+    run(scenario())
+
+
+def test_one_that_is_refused_for_the_moment_does_not_hold_the_reload_up_and_is_offered_again_after_a_pause(
+    run: Run, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_moving, "REFUSED_PAUSE", 0.5)
+
+    async def scenario() -> None:
+        old, new = Application("old"), Application("new")
+        async with pair(old, new, codec) as both, opened(both.old) as client:
+            both.new.service.draining = True  # it takes nothing now
+            both.reload()
+            await asyncio.wait_for(both.settled.wait(), 5)
+            await until(lambda: len(old.scopes) == 2)
+            await asyncio.sleep(0.25)
+            assert len(old.scopes) == 2, "the application is not called again and again"
+            client.text("1")
+            assert await client.receive_text() == "old 1"
+            both.new.service.draining = False
+            await both.moved()
+            client.text("2")
+            assert await client.receive_text() == "new 2"
+            client.close()
 
     run(scenario())
 
