@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from smoothserve.connection.progress import Progress, bytes_in_kernel
 from smoothserve.connection.service import Service
+from smoothserve.control.scoreboard import Counter
 
 # What a connection waits for, and so what its deadline is for. Plain numbers: they are compared for every read.
 #: Between requests, or before the first.
@@ -28,6 +29,8 @@ HALF_CLOSED = 3
 CLOSING = 4
 #: Not read from: it is to be handed over, or has been offered.
 HELD = 5
+
+_CONNECTIONS = int(Counter.CONNECTIONS)
 
 # Who holds reading back.
 #: The exchange has enough of the body.
@@ -50,9 +53,12 @@ class Connection(asyncio.Protocol):
         "_sending",
         "_service",
         "_transport",
+        "born",
         "client",
         "deadline",
+        "received",
         "scheme",
+        "sent",
         "server",
         "writable",
     )
@@ -64,6 +70,11 @@ class Connection(asyncio.Protocol):
         self.scheme = service.scheme
         self.writable = True
         self.deadline = inf
+        self.born = service.now
+        """When it was accepted or taken over, on the clock of the sweep."""
+        self.received = 0
+        """Bytes that have come, and that were sent, here."""
+        self.sent = 0
         self._phase = IDLE
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._eof = False
@@ -98,7 +109,18 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; dropped silently once the client has gone."""
         if not self._gone:
+            self.sent += len(data)
             self._transport.write(data)
+
+    def note_end(self) -> None:
+        """Strike the connection out: it is gone. What it has carried is counted still."""
+        service = self._service
+        if self in service.connections:
+            service.connections.discard(self)
+            if service.measures is not None:
+                service.measures.received += self.received
+                service.measures.sent += self.sent
+        service.counters[_CONNECTIONS] = len(service.connections)
 
     def watch_sending(self) -> None:
         """Watch from now on whether the client takes what was sent to it."""

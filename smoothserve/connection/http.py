@@ -24,6 +24,7 @@ from smoothserve.connection.moving import Movable, Resumption
 from smoothserve.connection.service import Service
 from smoothserve.connection.websocket import WebSocketConnection
 from smoothserve.connection.websocket_options import WebSocketOptions
+from smoothserve.control.measures import USUAL_SECONDS
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import END_OF_REQUEST, Event, Malformed, Request
 from smoothserve.protocol.exchange import Exchange
@@ -76,6 +77,7 @@ class HTTPConnection(Movable):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what can be answered."""
+        self.received += len(data)
         if self._phase == IDLE and self._exchange is None and not self._discarding:
             if self._service.relieving:
                 self._hold_unread(data)
@@ -119,8 +121,9 @@ class HTTPConnection(Movable):
         self.writable = True
         self.deadline = inf
         service = self._service
-        service.connections.discard(self)
-        service.counters[_CONNECTIONS] = len(service.connections)
+        self.note_end()
+        if self._exchange is not None and service.measures is not None:
+            service.measures.client_left += 1
         if self._phase == HELD and service.offering is not None:
             service.offering.drop(self)
         if service.relief is not None:
@@ -191,7 +194,7 @@ class HTTPConnection(Movable):
         service.requests += 1
         service.unanswered += 1
         service.counters[_UNANSWERED] = service.unanswered
-        if service.access_log is not None:
+        if service.timed:
             # Not the loop's time: uvloop keeps that for a whole turn, an application that blocks included.
             self._started = monotonic()
         self._phase = BUSY if not self._eof else HALF_CLOSED
@@ -250,6 +253,7 @@ class HTTPConnection(Movable):
         self._service.connections.discard(self)
         websocket = WebSocketConnection(self._service, options, self.client, self.server, handshake, request)
         websocket.scheme = self.scheme
+        websocket.born, websocket.received, websocket.sent = self.born, self.received - len(leftover or b""), self.sent
         transport = self._transport
         transport.set_protocol(websocket)
         self._gone = True
@@ -309,6 +313,8 @@ class HTTPConnection(Movable):
             response = Response(method, "1.1", keep_alive=False)
             response.start(status, [*_ERROR_HEADERS, *headers], service.defaults)
             self.write(response.data_to_send(reason.encode("utf-8", "replace") + b"\n", more=False))
+            if service.measures is not None:
+                service.measures.note_status(method, status)
         self._close_lingering()
 
     def _leave_exchange(self) -> None:
@@ -320,7 +326,9 @@ class HTTPConnection(Movable):
             exchange.client_left()
 
     def _answered(self) -> None:
+        """Take note of a request that has ended without a whole answer."""
         service = self._service
+        service.unfinished += 1
         service.unanswered -= 1
         service.counters[_UNANSWERED] = service.unanswered
 
@@ -366,8 +374,14 @@ class HTTPConnection(Movable):
         self.requests += 1
         service.unanswered -= 1
         service.counters[_UNANSWERED] = service.unanswered
-        if service.access_log is not None:
-            service.access_log.note(self.client, exchange.request, exchange.response, monotonic() - self._started)
+        if service.timed:
+            seconds = monotonic() - self._started
+            service.seconds += seconds
+            status, method = exchange.response.status, exchange.request.method
+            if (seconds > USUAL_SECONDS or status != 200 or method != "GET") and service.measures is not None:
+                service.measures.note_unusual(method, status, seconds)
+            if service.access_log is not None:
+                service.access_log.note(self.client, exchange.request, exchange.response, seconds)
         if self._read_holds & BY_BODY:
             self._release_reading(BY_BODY)
         if not exchange.response.keep_alive:
@@ -391,6 +405,8 @@ class HTTPConnection(Movable):
             return
         self._exchange = None
         self._answered()
+        if self._service.measures is not None:
+            self._service.measures.failed += 1
         if exchange.response.ends_with_connection:
             self._cut_off()
         else:

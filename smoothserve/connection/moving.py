@@ -113,6 +113,7 @@ class Movable(Watched):
         """Take input that is to be served here, come what may."""
         service = self._service
         relieving, service.relieving = service.relieving, False
+        self.received -= len(data)  # it has been counted when it came, here or there
         try:
             self.data_received(data)
         finally:

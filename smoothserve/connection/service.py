@@ -18,6 +18,7 @@ from smoothserve.connection.drain import Drain
 from smoothserve.connection.offering import Offering
 from smoothserve.connection.overdue import Overdue
 from smoothserve.control.channel import Channel
+from smoothserve.control.measures import Measures
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.events import Codec, Request
 from smoothserve.protocol.exchange import Application
@@ -119,6 +120,7 @@ class Service:
         min_body_rate: int = 0,
         forwarding: Forwarding | None = None,
         proxy: ProxyProtocol | None = None,
+        measures: memoryview | None = None,
     ) -> None:
         self.loop = loop
         self.application = application
@@ -128,6 +130,11 @@ class Service:
         self.error_log = error_log
         self.timeouts = timeouts or Timeouts()
         self.access_log = access_log
+        self.measures = Measures() if measures is not None else None
+        """What is measured of each answer; None: nobody can ask."""
+        self._measured = measures
+        self.timed = access_log is not None or measures is not None
+        """Whether it matters how long an answer takes."""
         self.scheme = scheme
         self.websockets = websockets
         """None: a request for a WebSocket is served as one of HTTP."""
@@ -152,6 +159,10 @@ class Service:
         self.calls: set[Call] = set()
         """Application calls that have not returned: what is in hand."""
         self.unanswered = 0
+        self.unfinished = 0
+        """Requests that have ended, but not with an exchange's whole answer."""
+        self.seconds = 0.0
+        """How long the exchanges' answers took together."""
         self.requests = 0
         self.dropped = 0
         self.draining = False
@@ -331,6 +342,14 @@ class Service:
         counters[Counter.REQUESTS] = self.requests
         counters[Counter.PROGRESS] = now = int(time.monotonic() * 1000)
         counters[Counter.RATE] = self._average_rate()
+        if self.measures is not None and self._measured is not None:
+            self.measures.publish(
+                self._measured,
+                finished=self.requests - self.unanswered - self.unfinished,
+                seconds=self.seconds,
+                received=sum([one.received for one in self.connections]),
+                sent=sum([one.sent for one in self.connections]),
+            )
         if self.balance is not None:
             self.balance.look_around(now)
 
@@ -387,6 +406,7 @@ class Service:
         """Count a request that got no whole answer through the server's doing."""
         self.dropped += 1
         self.counters[Counter.DROPPED] = self.dropped
+        self.counters[Counter.DROPPED_AT_STOP if self.stopping else Counter.DROPPED_AT_DRAIN] += 1
 
     def cut(self) -> int:
         """End everything that is left: the drain deadline has passed. Return the number of requests dropped by it."""

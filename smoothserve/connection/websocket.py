@@ -73,6 +73,7 @@ class WebSocketConnection(MovableWebSocket):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, and deliver what the application may have of it."""
+        self.received += len(data)
         phase = self._phase
         if phase == CLOSING:
             self._closing_goes_on()
@@ -104,8 +105,7 @@ class WebSocketConnection(MovableWebSocket):
         self.writable = True
         self.deadline = inf
         service = self._service
-        service.connections.discard(self)
-        service.counters[_CONNECTIONS] = len(service.connections)
+        self.note_end()
         self._stop_moving()
         if service.offering is not None:
             service.offering.drop(self)
@@ -181,6 +181,7 @@ class WebSocketConnection(MovableWebSocket):
         self._spoke_last = True
         data = self._codec.render_text(text)
         if not self._gone:
+            self.sent += len(data)
             self._transport.write(data)
 
     def send_bytes(self, data: bytes) -> None:
@@ -189,6 +190,7 @@ class WebSocketConnection(MovableWebSocket):
         self._spoke_last = True
         data = self._codec.render_bytes(data)
         if not self._gone:
+            self.sent += len(data)
             self._transport.write(data)
 
     def close(self, code: int, reason: str) -> None:

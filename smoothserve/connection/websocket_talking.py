@@ -187,7 +187,10 @@ class Talking(Connection):
             return
         service = self._service
         service.unanswered -= 1
+        service.unfinished += 1
         service.counters[_UNANSWERED] = service.unanswered
+        if service.measures is not None and status is not None:
+            service.measures.note_status(self.request.method, status)
         if service.access_log is not None and status is not None:
             response = Response("GET", "1.1", keep_alive=False)
             response.status = status

@@ -66,6 +66,8 @@ class WorkerLaunch:
     scoreboard_fd: int = -1
     scoreboard_rows: int = 0
     scoreboard_row: int = 0
+    measure_words: int = 0
+    """How long the scoreboard's rows of measures are; 0: it has none."""
     dump_fd: int = -1
     """The file that all workers append their stacks to when they are asked for them; -1: none."""
     version: int = LAUNCH_VERSION

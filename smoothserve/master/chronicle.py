@@ -1,5 +1,6 @@
 """What has happened, for those who ask: reloads and how they ended, exits, last errors. Watches, decides nothing."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from smoothserve.master.tally import Tally
 #: Reloads that are remembered.
 MAX_RELOADS = 16
 FINISHED, REFUSED, MIXED, ABANDONED = "finished", "refused", "mixed", "abandoned"
+#: Why workers are replaced without a reload: they died, or by the option that asks for it.
+RESTARTS = ("died", "max-requests", "max-worker-lifetime", "max-memory", "timeout")
+_OPTION = re.compile(r"\(--([a-z-]+)\)")
 _LASTING = {
     "handed_over": Counter.HANDED_OVER,
     "websockets_carried": Counter.WEBSOCKETS_CARRIED,
@@ -70,6 +74,11 @@ class Chronicle:
         self.exits: dict[str, int] = {}
         self.results: dict[str, int] = dict.fromkeys((FINISHED, REFUSED, MIXED, ABANDONED), 0)
         """How many reloads have ended in which way."""
+        self.reload_seconds = 0.0
+        """How long all of them took together."""
+        self.restarts: dict[str, int] = dict.fromkeys(RESTARTS, 0)
+        """How many workers were replaced for which cause, other than a reload."""
+        self._recycled: dict[int, str] = {}
         self.slot_errors: dict[int, Line] = {}
         self.last_error: Line | None = None
         self.ready_seconds: float | None = None
@@ -83,6 +92,9 @@ class Chronicle:
             actions.SayReady: self._ready,
             actions.SayTraceback: self._traceback,
             actions.SayWorkerLost: self._lost,
+            actions.SayRecycleBegan: self._recycle_began,
+            actions.SayRecycled: self._recycle_over,
+            actions.SayRecycleFailed: self._recycle_over,
             actions.SayReloadBegan: self._began,
             actions.SayReloadFinished: self._finished,
             actions.SayReloadDrained: self._drained,
@@ -156,6 +168,19 @@ class Chronicle:
         self.last_error = {"at": self._clock(), "text": f"worker {said.worker} {said.what}"}
         if known is not None:
             self.slot_errors[known.slot] = self.last_error
+        if said.respawn_in is not None:
+            self.restarts["died"] += 1
+
+    def _recycle_began(self, said: actions.SayRecycleBegan, at: float) -> None:
+        del at
+        option = _OPTION.search(said.cause)
+        self._recycled = {said.worker: option[1] if option else "other"}
+
+    def _recycle_over(self, said: actions.SayRecycled | actions.SayRecycleFailed, at: float) -> None:
+        del at
+        cause = self._recycled.pop(said.worker, "other")
+        if isinstance(said, actions.SayRecycled):
+            self.restarts[cause] = self.restarts.get(cause, 0) + 1
 
     # reloads
 
@@ -179,6 +204,7 @@ class Chronicle:
         self.results[result] += 1
         record.reason = reason
         record.seconds = at - record.began_at
+        self.reload_seconds += record.seconds
         record.swapped = swapped
         record.workers = workers
         self._count(record)

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from smoothserve import __version__
+from smoothserve.control.measures import render_measures
 from smoothserve.control.operator import OPERATOR_VERSION
 from smoothserve.control.scoreboard import Counter
 from smoothserve.master.chronicle import Chronicle
@@ -27,6 +28,7 @@ _TOTALS = {
     "dropped": Counter.DROPPED,
     "handed_over": Counter.HANDED_OVER,
     "websockets_carried": Counter.WEBSOCKETS_CARRIED,
+    "accepted": Counter.ACCEPTED,
 }
 _SUMS = ("in_hand", "connections", "websockets", "requests_per_second", "memory_bytes")
 
@@ -56,9 +58,12 @@ def build_status(seat: Seat, chronicle: Chronicle, *, app: str, started_at: floa
         "workers_serving": len(state.crew.acceptors()),
         "workers": workers,
         "totals": totals,
+        "measures": {**render_measures(seat.tally.measured()), "dropped": seat.tally.dropped_by_reason()},
         "reload": {"generation": reload.generation, "seconds": round(now - reload.began_at, 3)} if reload else None,
         "last_reload": last.render() if last else None,
         "reloads": chronicle.results,
+        "reload_seconds": round(chronicle.reload_seconds, 3),
+        "restarts": chronicle.restarts,
         "exits": dict(sorted(chronicle.exits.items())),
         "last_error": chronicle.last_error,
     }

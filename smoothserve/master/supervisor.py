@@ -281,6 +281,7 @@ class Supervisor:
                 scoreboard_fd=self._tally.scoreboard.fd,
                 scoreboard_rows=self._tally.scoreboard.rows,
                 scoreboard_row=row,
+                measure_words=self._tally.scoreboard.measure_words,
                 dump_fd=self._dump_fd,
             )
             fds = [self._tally.scoreboard.fd, self._dump_fd, *(one.sock.fileno() for one in self._listeners)]

@@ -37,6 +37,7 @@ from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOp
 from smoothserve.control.channel import HAS_SEQPACKET, Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
+from smoothserve.control.places import OFF
 from smoothserve.control.scoreboard import Counter, Scoreboard
 from smoothserve.errors import BootError, ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
@@ -210,7 +211,7 @@ def _assemble(
         application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, drain, follow_saturation)
     else:
         application, lifecycle = _asgi(app, settings, loop, defaults, error_log, drain)
-    scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows)
+    scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows, launch.measure_words)
     limits = Limits(
         settings.max_request_line_bytes,
         settings.max_header_fields,
@@ -236,6 +237,8 @@ def _assemble(
         max_requests=settings.max_connection_requests,
         min_body_rate=settings.min_body_rate,
         forwarding=_forwarding(settings, error_log),
+        # Whom nobody can ask need not measure.
+        measures=scoreboard.measures(launch.scoreboard_row) if settings.control_socket != OFF else None,
         proxy=None
         if settings.proxy_protocol == "off"
         else ProxyProtocol(settings.proxy_protocol, TrustedProxies(settings.proxy_allow_from)),

@@ -3,17 +3,21 @@
 import os
 import re
 import signal
+import socket
+import struct
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from smoothserve.errors import ExitCode
 from tests.load.runner import Load
-from tests.load.scenarios import get_and_post
+from tests.load.scenarios import get_and_post, one_slow_request
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
 from tests.process.processes import children, wait_until
+
+DROPPED = ("drain-timeout", "stop-timeout", "worker-died")
 
 
 def metrics(server: Server) -> dict[str, float]:
@@ -50,12 +54,76 @@ def test_metrics_add_up_through_reloads_and_deaths(serve: Serve, directory: AppD
     server.wait_drained()
     after = metrics(server)
     assert after["smoothserve_requests_total"] >= before
-    assert after["smoothserve_dropped_total"] == 0
+    assert {after[f'smoothserve_dropped_total{{reason="{reason}"}}'] for reason in DROPPED} == {0}
     assert after['smoothserve_reloads_total{result="finished"}'] == 1
     assert after["smoothserve_generation"] == 2
     os.kill(side_process(server), signal.SIGKILL)
     server.wait_log("smoothserve.metrics has ended: it is started again")
     wait_until(lambda: metrics(server).get("smoothserve_requests_total", 0) >= before, 30, "metrics again")
+
+
+def test_every_answer_is_told_and_no_counter_goes_back_when_workers_are_replaced_or_killed(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "2", "--metrics-bind", "127.0.0.1:0")
+    with Load(server.target, get_and_post(4)) as load:
+        load.wait_answers(60)
+    answered = load.report.answered
+    with Load(server.target, one_slow_request(2, 0.3)) as load:
+        load.wait_answers(2)
+
+    def told() -> float:
+        return sum(value for name, value in metrics(server).items() if name.startswith("smoothserve_answers_total"))
+
+    wait_until(lambda: told() == answered + 2, 20, "every answer to be told")
+    first = metrics(server)
+    assert first['smoothserve_answers_total{method="POST",status="2xx"}'] > 0
+    assert first['smoothserve_answers_total{method="GET",status="2xx"}'] > 0
+    duration = "smoothserve_request_duration_seconds"
+    assert first[f"{duration}_count"] == first[f'{duration}_bucket{{le="+Inf"}}'] == answered + 2
+    assert first[f'{duration}_bucket{{le="0.25"}}'] <= answered
+    assert first[f"{duration}_sum"] >= 0.6
+    assert first["smoothserve_received_bytes_total"] > 20 * answered
+    assert first["smoothserve_sent_bytes_total"] > 20 * answered
+    server.reload()
+    server.wait_drained()
+    second = metrics(server)
+    os.kill(server.workers[-1], signal.SIGKILL)
+    died = 'smoothserve_worker_restarts_total{cause="died"}'
+    wait_until(lambda: metrics(server).get(died) == 1, 30, "the death to be counted")
+    third = metrics(server)
+    assert second["smoothserve_reload_duration_seconds_count"] == 1
+    assert 0 < second["smoothserve_reload_duration_seconds_sum"] < 60
+    for before, after in ((first, second), (second, third)):
+        lasting = [name for name in before if re.search(r"_(total|count|sum|bucket)\b", name)]
+        assert len(lasting) > 30
+        assert [name for name in lasting if after.get(name, 0) < before[name]] == []
+
+
+def test_dropped_requests_are_told_by_reason_and_lost_clients_are_not_among_them(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--metrics-bind", "127.0.0.1:0", "--drain-timeout", "0.2", "--graceful-timeout", "1")
+    with Load(server.target, one_slow_request(2, 60)) as load:
+        load.wait_until(lambda report: report.connections_opened == 2)
+        wait_until(lambda: metrics(server).get("smoothserve_requests_in_progress") == 2, 20, "two in progress")
+        server.reload()
+        server.wait_drained()
+    reason = 'smoothserve_dropped_total{{reason="{}"}}'.format
+    assert metrics(server)[reason("drain-timeout")] == 2
+    with Load(server.target, one_slow_request(1, 60)) as load:
+        load.wait_until(lambda report: report.connections_opened == 1)
+        wait_until(lambda: metrics(server).get("smoothserve_requests_in_progress") == 1, 20, "one in progress")
+        os.kill(next(pid for pid in server.workers if pid != side_process(server)), signal.SIGKILL)
+        wait_until(lambda: metrics(server).get(reason("worker-died")) == 1, 20, "the death to be counted")
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /slow/a/60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: metrics(server).get("smoothserve_requests_in_progress") == 1, 20, "one in progress")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    left = 'smoothserve_unfinished_total{by="client"}'
+    wait_until(lambda: metrics(server).get(left) == 1, 20, "the client's leaving to be told")
+    told = metrics(server)
+    assert [told[reason(one)] for one in DROPPED] == [2, 0, 1]
 
 
 def test_the_metrics_process_ends_with_a_master_that_is_killed(serve: Serve, directory: AppDirectory) -> None:

@@ -20,7 +20,8 @@ from smoothserve.protocol.exchange import Application
 from smoothserve.protocol.response import DefaultHeaders
 from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 
-TIMEOUT = 5.0
+#: What nothing takes on a quiet machine; 32 MiB in one answer need some seconds on a loaded one.
+TIMEOUT = 20.0
 
 
 class Client:

@@ -1,5 +1,7 @@
 import os
+from array import array
 
+from smoothserve.control.measures import WORDS
 from smoothserve.control.scoreboard import ROW_BYTES, Counter, Scoreboard
 
 
@@ -14,6 +16,11 @@ def test_what_one_process_counts_another_reads_also_after_its_death() -> None:
     assert list(board.row(1)) == list(board.row(3)) == [0] * (ROW_BYTES // 8)
     board.clear(2)
     assert board.row(2)[Counter.DROPPED] == 0
+    board.measures(3)[:2] = array("q", [5, 6])
+    assert list(board.row(3)) == [0] * (ROW_BYTES // 8)
+    assert list(board.measures(2)) == [0] * WORDS
+    board.clear(3)
+    assert not any(board.measures(3))
 
 
 def test_its_file_is_not_inherited() -> None:
