@@ -52,9 +52,8 @@ FOREIGN_FLAGS = {
     ("--preload",): "leave it out: the master never loads the application, so that each reload loads all of it",
     ("--reload",): "smoothserve reload reloads; files are not watched",
     ("-D", "--daemon"): "smoothserve start -d MODULE:ATTR runs it in the background",
-    ("--certfile", "--keyfile", "--ca-certs", "--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-version"): (
-        "this version ends no TLS: let the proxy in front do it"
-    ),
+    ("--ssl-version",): "TLS 1.2 and 1.3 are spoken; --min-tls-version 1.3 for the newer one alone",
+    ("--do-handshake-on-connect", "--suppress-ragged-eofs"): "leave it out: there is nothing to choose",
     ("--log-config-dict", "--log-config-json"): "name a TOML or JSON file with --log-config",
     ("--logger-class",): "leave it out: --log-config names a file for logging.config.dictConfig",
     ("--initgroups",): "leave it out: the workers always have all groups of --user",
@@ -165,7 +164,8 @@ def _run(ctx: click.Context, serve: Callable[[dict[str, Any], str | None], None]
     if ctx.params["print_config"]:
         _print(render_toml(resolve_settings(flags, os.environ, config, start_directory())))
     elif ctx.params["check_config"]:
-        prepare(flags, config)
+        for warning in prepare(flags, config).warnings:
+            click.echo(f"{PROGRAM}: warning: {printable(warning)}", err=True)
         _print("ok\n")
     else:
         serve(flags, config)

@@ -25,7 +25,8 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.BOOT_FAILED: "the application did not boot: not found, raised at import, failed its start-up, or hung",
     ExitCode.BIND_FAILED: "an address cannot be listened on: in use, not permitted, not of this machine",
     ExitCode.FILE_FAILED: (
-        "a file or program that is needed cannot be used: PID file, log file, environment file, interpreter, directory"
+        "a file or program that is needed cannot be used: PID file, log file, environment file, certificate or key, "
+        "interpreter, directory"
     ),
 }
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from smoothserve.control.environment import read_env_file
@@ -20,6 +20,7 @@ from smoothserve.logs.config import read_log_config
 from smoothserve.logs.files import check_log_file
 from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.settings import Settings, load_settings
+from smoothserve.settings.certificates import tls_options
 
 MASTER_MODULE = "smoothserve.master"
 #: Blocked through the exec, since by default they would end the master before its handlers stand; it lets them
@@ -45,6 +46,8 @@ class Prepared:
     python: str
     identity: Identity | None = None
     """Whom workers run as; None: as this process does."""
+    warnings: list[str] = field(default_factory=list)
+    """What serves, but should be seen to."""
 
 
 def start_directory() -> str:
@@ -64,7 +67,7 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
     python = find_interpreter(settings.python, script, sys.executable, working_directory(settings.chdir, {}, directory))
     if not _same_environment(python, sys.executable):
         _probe(python)
-    _check_files(settings, directory)
+    warnings = _check_files(settings, directory)
     identity = _check_accounts(settings)
     launch = MasterLaunch(
         flags=dict(flags),
@@ -74,7 +77,7 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
         directory=directory,
         ready_fd=ready_fd,
     )
-    return Prepared(settings, launch, python, identity)
+    return Prepared(settings, launch, python, identity, warnings)
 
 
 def serve(
@@ -106,8 +109,11 @@ def serve(
         ) from None
 
 
-def _check_files(settings: Settings, directory: str) -> None:
-    """See whether the files can be used that master and workers open later, where it would look like a failed boot."""
+def _check_files(settings: Settings, directory: str) -> list[str]:
+    """See whether the files can be used that master and workers open later, where it would look like a failed boot.
+
+    Return what should be seen to.
+    """
     workplace = os.path.realpath(working_directory(settings.chdir, {}, directory))
     if settings.app_dir is not None and not os.path.isdir(app_dir := os.path.join(workplace, settings.app_dir)):
         raise FileError(f"--app-dir {app_dir} is no directory: name the one that the application's module is in")
@@ -118,6 +124,12 @@ def _check_files(settings: Settings, directory: str) -> None:
     check_log_file(settings.error_logfile)
     if settings.access_log:
         check_log_file(settings.access_logfile)
+    options = tls_options(settings, workplace)
+    if options is None:
+        return []
+    from smoothserve.net.tls import ServerTLS
+
+    return ServerTLS(options).warnings
 
 
 def _check_accounts(settings: Settings) -> Identity | None:

@@ -15,6 +15,7 @@ from smoothserve.asgi.stacks import render_stack
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
+from smoothserve.protocol.tls import VERSIONS, TLSInfo
 from smoothserve.protocol.websocket.exchange import WebSocketLink
 
 Scope = MutableMapping[str, Any]
@@ -88,6 +89,9 @@ class ASGIApplication:
         elif root_path:
             path = root_path + path
             raw_path = self.raw_root_path + raw_path
+        extensions = self.extensions.copy()
+        if connection.tls is not None:
+            extensions["tls"] = tls_extension(connection.tls)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": self.spec_version},
@@ -102,8 +106,20 @@ class ASGIApplication:
             "client": connection.client,
             "server": connection.server,
             "state": self.state.copy(),
-            "extensions": self.extensions.copy(),
+            "extensions": extensions,
         }
+
+
+def tls_extension(tls: TLSInfo) -> dict[str, Any]:
+    """Say what the ASGI TLS extension (0.2) says of a session. Whoever fails verification does not get this far."""
+    return {
+        "server_cert": tls.server_certificate,
+        "client_cert_chain": tls.client_chain,
+        "client_cert_name": tls.client_subject,
+        "client_cert_error": None,
+        "tls_version": VERSIONS.get(tls.version),
+        "cipher_suite": tls.cipher_number,
+    }
 
 
 class ASGIExchange:

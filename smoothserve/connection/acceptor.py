@@ -13,6 +13,7 @@ from smoothserve.connection.balance import STEP_BACK, Balance
 from smoothserve.connection.http import HTTPConnection
 from smoothserve.connection.room import EXPECTED, Room
 from smoothserve.connection.service import ProxyProtocol, Service
+from smoothserve.connection.tls import attach_secured, secure
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.proxy import ProxyError, ProxyHeader, ProxyReader
 
@@ -193,6 +194,9 @@ class Acceptor:
         if service.proxy is not None:
             attach_proxied(service, service.proxy, sock, client, server)
             return True
+        if service.tls is not None:
+            attach_secured(service, service.tls, sock, client, server)
+            return True
         connection = HTTPConnection(service, client, server)
         if self._room is not None:
             self._room.expect(connection)
@@ -248,10 +252,14 @@ async def _attach_proxied(
     except asyncio.CancelledError:
         sock.close()
         raise
+    client, server = said.client or client, said.server or server
+    if service.tls is not None:
+        await secure(service, service.tls, sock, client, server)
+        return
     task = asyncio.current_task()
     if task is not None:
         service.unannounced.discard(task)
-    await _attach(service, sock, lambda: HTTPConnection(service, said.client or client, said.server or server))
+    await _attach(service, sock, lambda: HTTPConnection(service, client, server))
 
 
 async def _read_proxy_header(

@@ -15,6 +15,7 @@ from typing import Any, cast
 from smoothserve.connection.progress import Progress, bytes_in_kernel
 from smoothserve.connection.service import Service
 from smoothserve.control.scoreboard import Counter
+from smoothserve.protocol.tls import TLSInfo
 
 # What a connection waits for, and so what its deadline is for. Plain numbers: they are compared for every read.
 #: Between requests, or before the first.
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         "scheme",
         "sent",
         "server",
+        "tls",
         "writable",
     )
 
@@ -67,7 +69,8 @@ class Connection(asyncio.Protocol):
         self._service = service
         self.client = client
         self.server = server
-        self.scheme = service.scheme
+        self.scheme = "http"
+        self.tls: TLSInfo | None = None
         self.writable = True
         self.deadline = inf
         self.born = service.now
@@ -82,6 +85,16 @@ class Connection(asyncio.Protocol):
         self._read_holds = 0
         self._sending: Progress | None = None
         self._close_by = inf
+
+    def secure(self, tls: TLSInfo) -> None:
+        """Take note, before anything else, that it is encrypted."""
+        self.tls = tls
+        self.scheme = "https"
+
+    @property
+    def movable(self) -> bool:
+        """Whether another worker could go on with it: not with the state of a TLS session, which only we have."""
+        return self.tls is None
 
     @property
     def gone(self) -> bool:

@@ -230,7 +230,7 @@ class HTTPConnection(Movable):
     ) -> Request:
         """Take from the proxy's headers where the request came from: another client for each."""
         service = self._service
-        scheme = service.scheme
+        scheme = "http" if self.tls is None else "https"
         if service.forwarding is not None:
             origin = service.forwarding.read(request, client, server, scheme)
             if origin is not None:
@@ -254,6 +254,7 @@ class HTTPConnection(Movable):
         websocket = WebSocketConnection(self._service, options, self.client, self.server, handshake, request)
         websocket.scheme = self.scheme
         websocket.born, websocket.received, websocket.sent = self.born, self.received - len(leftover or b""), self.sent
+        websocket.tls = self.tls
         transport = self._transport
         transport.set_protocol(websocket)
         self._gone = True

@@ -99,7 +99,7 @@ class Movable(Watched):
     def _hold_unread(self, data: bytes) -> None:
         """Read no more, and leave what has come to a sibling: all threads here are stuck in calls."""
         relief = self._service.relief
-        if relief is None or relief.closed or not self.flushed:
+        if relief is None or relief.closed or not (self.flushed and self.movable):
             self._receive_here(data)
             return
         self._unread = data

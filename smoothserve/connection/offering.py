@@ -44,6 +44,10 @@ class Offerable(Protocol):
     def gone(self) -> bool:
         """Whether the connection has ended."""
 
+    @property
+    def movable(self) -> bool:
+        """Whether another worker could go on with it."""
+
     def fileno(self) -> int:
         """Return the socket's descriptor."""
 
@@ -150,11 +154,11 @@ class Offering:
 
     def wants(self, connection: Offerable) -> bool:
         """Whether the connection should be held and offered: there is a receiver, and none has refused it for good."""
-        return self.usable and connection not in self._unwanted
+        return self.usable and connection.movable and connection not in self._unwanted
 
     def may_take(self, connection: Offerable) -> bool:
         """Whether the connection may be handed over, now or once there is a receiver again."""
-        return not self.closed and connection not in self._unwanted
+        return not self.closed and connection.movable and connection not in self._unwanted
 
     def hold(self, connection: Offerable) -> None:
         """Take a connection that is idle and no longer read from; it is offered when it is flushed."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from smoothserve.connection.relief import Relief
     from smoothserve.connection.room import Room
     from smoothserve.connection.websocket_options import WebSocketOptions
+    from smoothserve.net.tls import ServerTLS
 
 SWEEP_INTERVAL = 0.5
 #: Of the request rate, how much of the last sweep's goes into the average: that of the last 5 s or so.
@@ -113,7 +114,6 @@ class Service:
         error_log: logging.Logger,
         timeouts: Timeouts | None = None,
         access_log: AccessLog | None = None,
-        scheme: str = "http",
         websockets: "WebSocketOptions | None" = None,
         drain: Drain | None = None,
         max_requests: int = 0,
@@ -121,6 +121,7 @@ class Service:
         forwarding: Forwarding | None = None,
         proxy: ProxyProtocol | None = None,
         measures: memoryview | None = None,
+        tls: "ServerTLS | None" = None,
     ) -> None:
         self.loop = loop
         self.application = application
@@ -135,7 +136,6 @@ class Service:
         self._measured = measures
         self.timed = access_log is not None or measures is not None
         """Whether it matters how long an answer takes."""
-        self.scheme = scheme
         self.websockets = websockets
         """None: a request for a WebSocket is served as one of HTTP."""
         self.websockets_open = 0
@@ -144,6 +144,8 @@ class Service:
         self.forwarding = forwarding
         """How the headers of trusted proxies are read, if they are."""
         self.proxy = proxy
+        self.tls = tls
+        """What new connections are encrypted with, if they are. Those that were taken over never are."""
         self.last_request = max_requests - 1 if max_requests else inf
         """How many requests a connection may have had when it brings its last one."""
         self.now = loop.time()
@@ -175,7 +177,7 @@ class Service:
         self._rated = self.now, 0
         """When the rate was last averaged, and at how many requests."""
         self.unannounced: set[asyncio.Task[None]] = set()
-        """Those of them that wait for the header of the PROXY protocol."""
+        """Those of them that wait for the header of the PROXY protocol, or shake hands."""
         self.balance: Balance | None = None
         self.adopting: set[HoldsDescriptors] = set()
         """Where connections are taken over."""

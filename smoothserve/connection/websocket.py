@@ -65,7 +65,7 @@ class WebSocketConnection(MovableWebSocket):
     def enter(self) -> None:
         """Call the application."""
         service = self._service
-        controls = self if self._options.handover.mode != "off" else None
+        controls = self if self._options.handover.mode != "off" and self.movable else None
         self._call = call = self._options.application.websocket(self, controls, resumed=self._resumed)
         service.calls.add(call)
         service.counters[_IN_HAND] = len(service.calls)

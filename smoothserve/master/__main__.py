@@ -228,6 +228,9 @@ def _listen(settings: Settings) -> list[Listener]:
         for listener in listeners:
             listener.close()
         raise
+    if settings.certfile is not None:
+        for listener in listeners:
+            listener.name = listener.name.replace("http://", "https://", 1)
     return listeners
 
 

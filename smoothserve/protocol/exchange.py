@@ -9,12 +9,15 @@ from typing import Any, Protocol
 
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.response import Response
+from smoothserve.protocol.tls import TLSInfo
 
 
 class ExchangeConnection(Protocol):
     """What an exchange may ask of its connection."""
 
     scheme: str
+    tls: TLSInfo | None
+    """What is known of the TLS session that ends here, if one does."""
     client: tuple[str, int] | None
     """The client's address; None for a unix socket."""
     server: tuple[str, int | None] | None

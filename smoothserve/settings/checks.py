@@ -9,6 +9,7 @@ import os
 import re
 
 from smoothserve.logs.formats import BadFormatError, compile_format
+from smoothserve.net.certificates import BadNameError, parse_sni
 from smoothserve.settings.kinds import NotAllowedError
 
 BIND_FORMS = "host:port, [ipv6]:port, unix:/path or fd://N"
@@ -234,3 +235,32 @@ def check_account(text: str) -> str:
     if name.isascii() and name.isdigit() and int(name) >= 2**32 - 1:
         raise NotAllowedError("is no number of a user or a group: write a smaller one, or a name")
     return name
+
+
+#: How gunicorn and uvicorn number them, as `ssl.VerifyMode` does.
+_CERTIFICATE_REQUIREMENTS = {"0": "none", "1": "optional", "2": "required"}
+
+
+def check_cert_reqs(text: str) -> str:
+    """Check whether clients need a certificate; the normal form is a word."""
+    word = text.strip().lower().removeprefix("cert_")
+    word = _CERTIFICATE_REQUIREMENTS.get(word, word)
+    if word not in _CERTIFICATE_REQUIREMENTS.values():
+        raise NotAllowedError("is not one of none, optional, required (0, 1, 2)")
+    return word
+
+
+def check_sni(text: str) -> str:
+    """Check which files serve a name; the normal form has the name in lower case, as clients send it."""
+    try:
+        host, files = parse_sni(text)
+    except BadNameError as error:
+        raise NotAllowedError(str(error)) from None
+    return f"{host}={files.certfile}" + (f":{files.keyfile}" if files.keyfile else "")
+
+
+def check_ciphers(text: str) -> str:
+    """Check that a list of ciphers is not empty; OpenSSL checks the rest."""
+    if not text.strip():
+        raise NotAllowedError("is empty: name ciphers as OpenSSL does, or leave it out")
+    return text.strip()

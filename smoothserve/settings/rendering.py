@@ -20,6 +20,9 @@ def render_toml(resolved: Resolved) -> str:
             if value is None or (setting.positional and not value):
                 lines.append(f"# {setting.name} is not set")
                 continue
+            if setting.secret:
+                lines.append(f"# {setting.name} is set, and not shown")
+                continue
             comment = f"  # {comment_text(resolved.origins.get(setting.name, DEFAULT_ORIGIN))}"
             lines.append(f"{setting.name} = {render_value(value)}".ljust(_COMMENT_COLUMN) + comment)
     return "\n".join(lines) + "\n"

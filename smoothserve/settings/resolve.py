@@ -125,6 +125,23 @@ def _check_together(settings: Settings, merged: Source) -> None:
             f"{line.origin}: {line.value} is more than max_head_bytes ({settings.max_head_bytes}), "
             "which bounds the whole head: raise that, too"
         )
+    _check_tls(settings, merged)
+
+
+def _check_tls(settings: Settings, merged: Source) -> None:
+    """See that what belongs together is there. The files themselves are read by whoever ends TLS."""
+    if settings.certfile is None:
+        for name in ("keyfile", "keyfile_password", "sni", "ca_certs", "cert_reqs", "ciphers"):
+            if name in merged and getattr(settings, name) not in (None, [], "none"):
+                raise SettingsError(f"{merged[name].origin}: there is no TLS without --certfile: name it, too")
+    elif settings.cert_reqs != "none" and settings.ca_certs is None:
+        raise SettingsError(
+            f"{merged['cert_reqs'].origin}: without --ca-certs no client's certificate is trusted: name its authorities"
+        )
+    hosts = [one.partition("=")[0] for one in settings.sni]
+    for host in hosts:
+        if hosts.count(host) > 1:
+            raise SettingsError(f"{merged['sni'].origin}: {host} has two certificates: leave one out")
 
 
 def _with_whole_paths(settings: Settings, directory: str) -> Settings:

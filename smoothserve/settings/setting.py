@@ -38,6 +38,8 @@ class Setting:
     """What the default is, where the value alone doesn't say it."""
     positional: bool = False
     """Given as an argument, not as a flag."""
+    secret: bool = False
+    """Whether its value is never shown."""
     flag_only: bool = False
     """Neither in a file nor in the environment: it becomes part of another setting."""
 

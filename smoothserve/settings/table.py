@@ -14,6 +14,8 @@ from smoothserve.settings.checks import (
     check_account,
     check_app,
     check_bind,
+    check_cert_reqs,
+    check_ciphers,
     check_env,
     check_forwarded_header,
     check_header,
@@ -23,6 +25,7 @@ from smoothserve.settings.checks import (
     check_path,
     check_proxy,
     check_root_path,
+    check_sni,
     check_url_path,
     check_websocket_handover,
 )
@@ -33,12 +36,13 @@ APPLICATION = "Application"
 LISTENING = "Listening"
 PROCESSES = "Processes"
 RELOAD = "Reload and stop"
+TLS = "TLS"
 HTTP = "HTTP"
 WEBSOCKET = "WebSocket"
 PROXIES = "Proxies in front"
 LIMITS = "Limits of what clients may do"
 LOGS = "Logs"
-GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, HTTP, WEBSOCKET, PROXIES, LIMITS, LOGS)
+GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, TLS, HTTP, WEBSOCKET, PROXIES, LIMITS, LOGS)
 
 _APP = Text("MODULE:ATTR", "MODULE:ATTR, such as myapp:app or pkg.module:factory.app", check_app)
 _DIRECTORY = Text("DIR", "a directory", check_path)
@@ -53,6 +57,7 @@ _PROXIES = Several(
 _FORWARDED_HEADERS = Several(
     Text("NAME", f"one of {', '.join(FORWARDED_HEADERS)}", check_forwarded_header), ",", splits=True
 )
+_SNI = Several(Text("HOST=CERT:KEY", "HOST=CERTFILE:KEYFILE, or HOST=CERTFILE with the key in it", check_sni), "\n")
 _VARIABLES = Several(Text("NAME=VALUE", "NAME=VALUE", check_env), "\n")
 _HEADERS = Several(Text("HEADER", '"Name: value"', check_header), "\n")
 
@@ -351,6 +356,69 @@ class Settings:
         "rolling swaps worker after worker; all starts every new worker before any old one stops.",
     )
 
+    certfile: str | None = declare(
+        None,
+        _FILE,
+        TLS,
+        "Speak TLS on every --bind, with the certificate in this PEM file, its chain behind it. Like all files of TLS "
+        "it is read by each new worker: a reload takes a renewed one, and is refused over one that cannot be used.",
+        aliases=("--ssl-certfile",),
+        default_text="none: no TLS",
+    )
+    keyfile: str | None = declare(
+        None,
+        _FILE,
+        TLS,
+        "The PEM file with the certificate's private key.",
+        aliases=("--ssl-keyfile",),
+        default_text="the file of --certfile",
+    )
+    keyfile_password: str | None = declare(
+        None,
+        Text("TEXT", "a text", str),
+        TLS,
+        "What the private keys are encrypted with. Better given in the environment: a shell remembers its flags.",
+        aliases=("--ssl-keyfile-password",),
+        default_text="none",
+        secret=True,
+    )
+    sni: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        [],
+        _SNI,
+        TLS,
+        "A further certificate, for clients that ask for this host; *.example.org is any one label in front of it. "
+        "Others get that of --certfile. Repeatable.",
+    )
+    ca_certs: str | None = declare(
+        None,
+        _FILE,
+        TLS,
+        "The PEM file with the authorities that clients' certificates must come from.",
+        aliases=("--ssl-ca-certs",),
+        default_text="none",
+    )
+    cert_reqs: str = declare(
+        "none",
+        Text("none|optional|required", "one of none, optional, required (0, 1, 2)", check_cert_reqs),
+        TLS,
+        "Whether a client needs a certificate; one that is sent must be good. The application sees it.",
+        aliases=("--ssl-cert-reqs",),
+    )
+    ciphers: str | None = declare(
+        None,
+        Text("LIST", "a cipher list as OpenSSL has it", check_ciphers),
+        TLS,
+        "The ciphers of TLS 1.2; those of 1.3 are OpenSSL's.",
+        aliases=("--ssl-ciphers",),
+        default_text="Python's choice",
+    )
+    min_tls_version: str = declare(
+        "1.2",
+        Choice(("1.2", "1.3")),
+        TLS,
+        "The oldest version of TLS that is spoken.",
+    )
+
     http: str = declare("auto", Choice(("auto", "httptools", "h11")), HTTP, "The HTTP parser; auto takes httptools.")
     keep_alive_timeout: float = declare(
         75.0,
@@ -523,7 +591,7 @@ class Settings:
         60.0,
         Seconds(above_minimum=True),
         LIMITS,
-        "How long the head of a request may take to arrive; after that 408.",
+        "How long the head of a request may take to arrive; after that 408. As long for a TLS handshake.",
     )
     body_timeout: float = declare(
         60.0,

@@ -45,6 +45,7 @@ from smoothserve.logs.formats import Process
 from smoothserve.logs.lines import render_line
 from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs
+from smoothserve.net.tls import ServerTLS
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Codec, Limits
 from smoothserve.protocol.exchange import Application
@@ -52,6 +53,7 @@ from smoothserve.protocol.forwarded import Forwarding, TrustedProxies
 from smoothserve.protocol.response import DefaultHeaders
 from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
+from smoothserve.settings.certificates import tls_options
 from smoothserve.worker.dumps import arm, dump_tasks
 from smoothserve.worker.forks import ForkGuard
 from smoothserve.worker.host import (
@@ -125,6 +127,8 @@ def _end_without_descriptors(settings: Settings, channel: Channel, *, usable: bo
 def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: ForkGuard) -> None:
     if settings.umask is not None:
         os.umask(int(settings.umask, 8))
+    # Before the application: what is wrong here is said at once.
+    tls = _tls(settings)
     with contextlib.ExitStack() as stack:
         loop = _new_loop(settings.loop)
         stack.callback(_close, loop)
@@ -157,7 +161,7 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
             config=settings.log_config,
         )
         stack.callback(logs.drain)
-        worker = _assemble(launch, settings, channel, guard, app, interface, loop, logs)
+        worker = _assemble(launch, settings, channel, guard, app, interface, loop, logs, tls)
         guard.loop = loop
         # What has been loaded lives as long as the worker: the collector need not look at it again.
         gc.collect()
@@ -181,6 +185,7 @@ def _assemble(
     interface: str,
     loop: asyncio.AbstractEventLoop,
     logs: WorkerLogs,
+    tls: ServerTLS | None,
 ) -> Worker:
     error_log = logs.error
     defaults = DefaultHeaders(
@@ -242,7 +247,10 @@ def _assemble(
         proxy=None
         if settings.proxy_protocol == "off"
         else ProxyProtocol(settings.proxy_protocol, TrustedProxies(settings.proxy_allow_from)),
+        tls=tls,
     )
+    for warning in tls.warnings if tls is not None and launch.slot == 0 else ():
+        error_log.warning("%s", warning)
     _bound(service, settings)
     if settings.request_timeout:
         service.overdue = Overdue(settings.request_timeout, service.calls)
@@ -284,6 +292,12 @@ def _assemble(
             timeout_limit(lambda: application.timed_out if isinstance(application, WSGIApplication) else 0),
         ],
     )
+
+
+def _tls(settings: Settings) -> ServerTLS | None:
+    """Read the certificates, as they are now."""
+    options = tls_options(settings)
+    return None if options is None else ServerTLS(options)
 
 
 def _forwarding(settings: Settings, error_log: logging.Logger) -> Forwarding | None:

@@ -10,6 +10,7 @@ from wsgiref.types import ErrorStream, FileWrapper, WSGIEnvironment
 
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
+from smoothserve.protocol.tls import TLSInfo
 
 #: Bounds on what is remembered of requests, since clients could make it up.
 _MAX_NAMES = 512
@@ -75,6 +76,8 @@ class EnvironBuilder:
         if client is not None:
             environ["REMOTE_ADDR"] = client[0]
             environ["REMOTE_PORT"] = str(client[1])
+        if connection.tls is not None:
+            environ.update(tls_variables(connection.tls))
         return environ
 
     def _build(
@@ -128,6 +131,8 @@ class EnvironBuilder:
 
     def _make_template(self, scheme: str, server: tuple[str, int | None] | None) -> WSGIEnvironment:
         template = {**self._fixed, "wsgi.url_scheme": scheme, "REMOTE_ADDR": ""}
+        if scheme == "https":
+            template["HTTPS"] = "on"
         if server is not None and server[1] is not None:
             template["SERVER_NAME"] = server[0]
             template["SERVER_PORT"] = str(server[1])
@@ -145,3 +150,22 @@ class EnvironBuilder:
             name, port = host, ""
         environ["SERVER_NAME"] = name or "localhost"
         environ["SERVER_PORT"] = port or _DEFAULT_PORTS.get(environ["wsgi.url_scheme"], "80")
+
+
+def tls_variables(tls: TLSInfo) -> dict[str, str]:
+    """Return the variables of a TLS session under the names that mod_ssl gave them, text as an environ has it."""
+    variables = {
+        "SSL_PROTOCOL": tls.version,
+        "SSL_CIPHER": tls.cipher,
+        "SSL_CLIENT_VERIFY": "SUCCESS" if tls.client_chain else "NONE",
+    }
+    if tls.client_chain:
+        variables["SSL_CLIENT_CERT"] = tls.client_chain[0]
+        variables["SSL_CLIENT_S_DN"] = _as_text(tls.client_subject)
+        variables["SSL_CLIENT_I_DN"] = _as_text(tls.client_issuer)
+        variables["SSL_CLIENT_M_SERIAL"] = _as_text(tls.client_serial)
+    return variables
+
+
+def _as_text(text: str | None) -> str:
+    return (text or "").encode("utf-8").decode("latin-1")

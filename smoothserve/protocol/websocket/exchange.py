@@ -8,6 +8,7 @@ from typing import Protocol
 
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.response import Response
+from smoothserve.protocol.tls import TLSInfo
 
 #: The reason of the disconnect that asks a call to make room for its successor in another process.
 HANDOVER_REASON = "smoothserve.handover"
@@ -18,6 +19,8 @@ class WebSocketLink(Protocol):
 
     scheme: str
     """Of the handshake: `http` or `https`."""
+    tls: TLSInfo | None
+    """What is known of the TLS session that ends here, if one does."""
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     writable: bool

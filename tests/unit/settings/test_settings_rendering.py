@@ -42,3 +42,11 @@ def test_a_strange_file_name_cannot_break_the_output(tmp_path: Path, name: str) 
     text = render_toml(resolve_settings({}, {}, None, str(tmp_path / name)))
     assert tomllib.loads(text)["workers"] == 1
     text.encode()
+
+
+def test_a_secret_is_not_printed(tmp_path: Path) -> None:
+    given = {"certfile": "c", "keyfile_password": "hunter2"}
+    text = render_toml(resolve_settings(given, {}, None, str(tmp_path)))
+    assert "hunter2" not in text
+    assert "# keyfile_password is set, and not shown" in text
+    assert resolve_settings(given, {}, None, "/").settings.keyfile_password == "hunter2"

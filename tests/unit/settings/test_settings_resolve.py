@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from smoothserve.errors import SettingsError
+from smoothserve.net.certificates import CertificateFiles
 from smoothserve.settings import Resolved, Settings, load_settings, resolve_settings
+from smoothserve.settings.certificates import tls_options
 
 HERE = "/srv/current"
 
@@ -167,3 +169,43 @@ def test_a_server_needs_an_application() -> None:
     with pytest.raises(SettingsError, match="smoothserve myapp:app"):
         load_settings({}, {}, None, HERE)
     assert load_settings({}, {"SMOOTHSERVE_APP": "a:b"}, None, HERE).app == "a:b"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"keyfile": "k"}, "flag --keyfile: there is no TLS without --certfile: name it, too"),
+        ({"sni": ["a.example=c"]}, "flag --sni: there is no TLS without --certfile: name it, too"),
+        ({"ca_certs": "c"}, "flag --ca-certs: there is no TLS without --certfile: name it, too"),
+        ({"cert_reqs": "2"}, "flag --cert-reqs: there is no TLS without --certfile: name it, too"),
+        (
+            {"certfile": "c", "cert_reqs": "required"},
+            "flag --cert-reqs: without --ca-certs no client's certificate is trusted: name its authorities",
+        ),
+        (
+            {"certfile": "c", "sni": ["a.example=c", "A.example=d"]},
+            "flag --sni: a.example has two certificates: leave one out",
+        ),
+    ],
+)
+def test_what_tls_needs_must_be_there(flags: dict[str, Any], said: str) -> None:
+    assert refusal(flags) == said
+
+
+def test_tls_is_asked_for_by_gunicorns_and_uvicorns_names_for_a_requirement() -> None:
+    given = {"certfile": "c", "ca_certs": "a"}
+    for text, normal in {"0": "none", "1": "optional", "2": "required", "CERT_REQUIRED": "required"}.items():
+        assert resolve(given | {"cert_reqs": text}).settings.cert_reqs == normal
+    assert refusal(given | {"cert_reqs": "3"}).startswith('flag --cert-reqs: "3" is not one of none, optional, req')
+
+
+def test_certificates_stay_as_typed_so_that_each_new_worker_looks_for_them_again() -> None:
+    settings = resolve({"certfile": "tls/c", "keyfile": "tls/k", "sni": ["a.example=x:y"]}).settings
+    options = tls_options(settings)
+    assert options is not None
+    assert options.certificate == CertificateFiles("tls/c", "tls/k")
+    assert options.sni == {"a.example": CertificateFiles("x", "y")}
+    elsewhere = tls_options(settings, "/srv")
+    assert elsewhere is not None
+    assert elsewhere.certificate == CertificateFiles("/srv/tls/c", "/srv/tls/k")
+    assert tls_options(resolve().settings) is None

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import Exchange
 from smoothserve.protocol.response import DefaultHeaders
+from smoothserve.protocol.tls import TLSInfo
 from smoothserve.wsgi.application import WSGIApplication
 from smoothserve.wsgi.exchange import WSGIExchange
 
@@ -57,6 +58,7 @@ class FakeConnection:
     """Implements `ExchangeConnection` in memory. Fails the test if it is called on another thread than the loop's."""
 
     scheme = "http"
+    tls: TLSInfo | None = None
 
     def __init__(self, *, writable: bool = True) -> None:
         self.client: tuple[str, int] | None = ("192.0.2.7", 51000)

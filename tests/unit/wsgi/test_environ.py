@@ -1,10 +1,12 @@
 """The environ that an application sees (PEP 3333, RFC 3875)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from smoothserve.protocol.events import Request
+from smoothserve.protocol.tls import TLSInfo
 from tests.unit.wsgi.fakes import FakeConnection, Server, request
 
 
@@ -257,3 +259,34 @@ def test_a_head_that_comes_again_on_another_connection_has_that_ones_addresses()
         ("", "example.org", "80", "http"),
     ]
     assert found == expected * 3
+
+
+def test_a_tls_session_has_the_variables_of_mod_ssl() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ)
+        start_response("200 OK", [])
+        return [b""]
+
+    plain = TLSInfo(version="TLSv1.3", cipher="TLS_AES_128_GCM_SHA256", cipher_number=0x1301)
+    known = replace(
+        plain, client_chain=("PEM", "CA"), client_subject="CN=Zoé", client_issuer="CN=CA", client_serial="1A"
+    )
+    head = request(headers=[(b"ssl-client-verify", b"SUCCESS")])
+    with Server(app) as server:
+        for tls in (plain, known, None) * 2:
+            connection = FakeConnection()
+            connection.tls = tls
+            connection.scheme = "https" if tls is not None else "http"
+            server.answer(head, b"", connection)
+    ours = [{name: environ[name] for name in environ if name.startswith(("SSL_", "HTTPS"))} for environ in seen]
+    session = {"HTTPS": "on", "SSL_PROTOCOL": "TLSv1.3", "SSL_CIPHER": "TLS_AES_128_GCM_SHA256"}
+    client = {
+        "SSL_CLIENT_VERIFY": "SUCCESS",
+        "SSL_CLIENT_CERT": "PEM",
+        "SSL_CLIENT_S_DN": "CN=Zo\u00c3\u00a9",  # bytes as latin-1, as all text of an environ
+        "SSL_CLIENT_I_DN": "CN=CA",
+        "SSL_CLIENT_M_SERIAL": "1A",
+    }
+    assert ours == [session | {"SSL_CLIENT_VERIFY": "NONE"}, session | client, {}] * 2
