@@ -50,7 +50,9 @@ LATER_VERBS = {
 FOREIGN_FLAGS = {
     ("-k", "--worker-class"): "there are no worker classes: ASGI or WSGI is recognised, or said with --interface",
     ("--preload",): "leave it out: the master never loads the application, so that each reload loads all of it",
-    ("--reload",): "smoothserve reload reloads; files are not watched",
+    ("--reload-delay",): "leave it out: changes that come together are one reload",
+    ("--reload-engine",): "leave it out: the package watchfiles watches, or polls with WATCHFILES_FORCE_POLLING=1",
+    ("--reload-extra-file",): "name the file with --reload-include",
     ("-D", "--daemon"): "smoothserve start -d MODULE:ATTR runs it in the background",
     ("--ssl-version",): "TLS 1.2 and 1.3 are spoken; --min-tls-version 1.3 for the newer one alone",
     ("--do-handshake-on-connect", "--suppress-ragged-eofs"): "leave it out: there is nothing to choose",

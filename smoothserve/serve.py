@@ -4,6 +4,7 @@ The master is exec'ed clean, so that it holds no module of the command line's, a
 user's supervisor knows. It resolves the settings afresh, from what is in the launch message, now and at each reload.
 """
 
+import importlib.util
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from smoothserve.logs.files import check_log_file
 from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.settings import Settings, load_settings
 from smoothserve.settings.certificates import tls_options
+from smoothserve.settings.development import watched_directories
 
 MASTER_MODULE = "smoothserve.master"
 #: Blocked through the exec, since by default they would end the master before its handlers stand; it lets them
@@ -69,6 +71,9 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
         _probe(python)
     warnings = _check_files(settings, directory)
     identity = _check_accounts(settings)
+    if settings.reload:
+        watched_directories(settings, directory)
+        _check_watching(python)
     launch = MasterLaunch(
         flags=dict(flags),
         config=config,
@@ -146,6 +151,22 @@ def _same_environment(python: str, other: str) -> bool:
         return os.path.samefile(os.path.dirname(python), os.path.dirname(other))
     except OSError:
         return False
+
+
+def _check_watching(python: str) -> None:
+    """See whether the package that watches files is there, for the interpreter that will run it."""
+    if _same_environment(python, sys.executable):
+        missing = importlib.util.find_spec("watchfiles") is None
+    else:
+        import subprocess
+
+        command = [python, "-P", "-c", "import watchfiles"]
+        missing = subprocess.run(command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT).returncode != 0  # noqa: S603 - the user's own
+    if missing:
+        raise FileError(
+            "--reload needs the package watchfiles, which is not installed: pip install 'smoothserve[reload]', "
+            "or leave --reload out: smoothserve reload, or kill -HUP, reloads as well"
+        )
 
 
 def _probe(python: str) -> None:

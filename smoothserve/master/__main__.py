@@ -35,9 +35,11 @@ from smoothserve.master.spawn import Origin, Recipe
 from smoothserve.master.supervisor import Configuration, Supervisor
 from smoothserve.master.systemd import Notifier, find_manager
 from smoothserve.master.watchdog import Watchdog
+from smoothserve.master.watching import Watching
 from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, UnixAccess, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
+from smoothserve.settings.development import for_development, watched_directories
 
 #: Seconds that a stuck reader of the log may keep a master that would end.
 LAST_LINES_TIMEOUT = 1.0
@@ -98,7 +100,7 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log=log,
         app=settings.app,
         access_log=settings.access_log,
-        companions=[*_companions(launch, settings, desk, dumper), *_side_processes(desk, metrics)],
+        companions=[*_companions(launch, settings, desk, dumper), *_side_processes(launch, settings, desk, metrics)],
         dump_fd=dump_fd,
     )
     try:
@@ -125,15 +127,23 @@ def _companions(launch: MasterLaunch, settings: Settings, desk: Desk, dumper: Du
     return companions
 
 
-def _side_processes(desk: Desk, metrics: Listener | None) -> list[Companion]:
-    if metrics is None:
-        return []
+def _side_processes(launch: MasterLaunch, settings: Settings, desk: Desk, metrics: Listener | None) -> list[Companion]:
+    found: list[Companion] = []
+    if settings.reload:
+        directories = watched_directories(settings, launch.directory)
+        found.append(Watching(directories, settings.reload_include, settings.reload_exclude))
+    if metrics is not None:
+        found.append(_metrics(desk, metrics))
+    return found
+
+
+def _metrics(desk: Desk, metrics: Listener) -> SideProcess:
     fd = metrics.sock.fileno()
 
     def arguments(lifeline: int) -> list[str] | None:
         return [str(fd), str(lifeline), desk.path] if desk.path else None
 
-    return [SideProcess("smoothserve.metrics", arguments, [fd])]
+    return SideProcess("smoothserve.metrics", arguments, [fd])
 
 
 def _execute_again(launch: MasterLaunch, settings: Settings) -> NoReturn:
@@ -189,6 +199,7 @@ class Loader:
 
 def configuration_of(settings: Settings) -> Configuration:
     """Take from the settings what the rules and the workers need."""
+    settings = for_development(settings)
     return Configuration(
         policy=Policy(
             workers=settings.workers,

@@ -3,6 +3,7 @@
 Its end is seen as the end of file of its lifeline, whose other end it holds.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -18,6 +19,8 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 #: A process that has lived for this long died of something else than its start.
 GOOD_LIFE_SECONDS = 60.0
+#: What is kept of a line without an end.
+MAX_LINE_BYTES = 1024 * 1024
 
 
 class SideProcess(Companion):
@@ -35,6 +38,7 @@ class SideProcess(Companion):
         self._fds = fds
         self._python = python or sys.executable
         self._ours: socket.socket | None = None
+        self._heard = b""
         self._start_at: float | None = None
         self._started_at = 0.0
         self._delay = FIRST_DELAY
@@ -69,7 +73,8 @@ class SideProcess(Companion):
                 self._ours = None
                 return
             self._spawn(arguments, [theirs.fileno(), *self._fds])
-        self._seat.watch(self._ours.fileno(), selectors.EVENT_READ, self._on_end)
+        self._heard = b""
+        self._seat.watch(self._ours.fileno(), selectors.EVENT_READ, self._on_readable)
 
     def _spawn(self, arguments: Sequence[str], fds: Sequence[int]) -> None:
         for fd in fds:
@@ -85,8 +90,23 @@ class SideProcess(Companion):
             for fd in fds:
                 os.set_inheritable(fd, False)
 
-    def _on_end(self, mask: int) -> None:
+    def heard_line(self, line: bytes) -> None:
+        """Take a line that the process has written to its lifeline. This one has nothing to say."""
+
+    def _on_readable(self, mask: int) -> None:
         del mask
+        data = b""
+        if self._ours is not None:
+            with contextlib.suppress(ConnectionError):
+                data = self._ours.recv(65536)
+        if not data:
+            self._on_end()
+            return
+        *lines, self._heard = (self._heard + data)[-MAX_LINE_BYTES:].split(b"\n")
+        for line in lines:
+            self.heard_line(line)
+
+    def _on_end(self) -> None:
         self.close()
         now = self._seat.now()
         if now - self._started_at >= GOOD_LIFE_SECONDS:

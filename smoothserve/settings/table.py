@@ -58,6 +58,8 @@ _FORWARDED_HEADERS = Several(
     Text("NAME", f"one of {', '.join(FORWARDED_HEADERS)}", check_forwarded_header), ",", splits=True
 )
 _SNI = Several(Text("HOST=CERT:KEY", "HOST=CERTFILE:KEYFILE, or HOST=CERTFILE with the key in it", check_sni), "\n")
+_DIRECTORIES = Several(_DIRECTORY, ",")
+_PATTERNS = Several(Text("PATTERN", "a pattern such as *.html or tests/*", check_path), ",")
 _VARIABLES = Several(Text("NAME=VALUE", "NAME=VALUE", check_env), "\n")
 _HEADERS = Several(Text("HEADER", '"Name: value"', check_header), "\n")
 
@@ -354,6 +356,38 @@ class Settings:
         Choice(("rolling", "all")),
         RELOAD,
         "rolling swaps worker after worker; all starts every new worker before any old one stops.",
+    )
+    reload: bool = declare(
+        False,
+        Switch(),
+        RELOAD,
+        "For development: reload when a file changes; replaced workers have 5 s at most for what is open. "
+        "Needs the package watchfiles: pip install 'smoothserve[reload]'.",
+        reloadable=False,
+    )
+    reload_dir: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        [],
+        _DIRECTORIES,
+        RELOAD,
+        "With --reload: a directory to watch, with all below it. Repeatable.",
+        reloadable=False,
+        default_text="the working directory and --app-dir",
+    )
+    reload_include: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        [],
+        _PATTERNS,
+        RELOAD,
+        "With --reload: files that count beside *.py, a pattern such as *.html. Repeatable.",
+        reloadable=False,
+        default_text="*.py",
+    )
+    reload_exclude: list[str] = declare(  # noqa: RUF009 - it copies the list for each instance
+        [],
+        _PATTERNS,
+        RELOAD,
+        "With --reload: files and directories that do not count, a pattern such as tests/*. Repeatable.",
+        reloadable=False,
+        default_text="hidden ones, __pycache__, node_modules",
     )
 
     certfile: str | None = declare(

@@ -305,6 +305,8 @@ class Worker:
             service.stop_handing_over()
         elif not service.draining:
             self._acceptor.stop()
+        # At the end of a drain that is short, too, there is time to linger, and before it time to hand over.
+        linger = min(message.linger, message.timeout / 2)
         due = self._loop.time() + message.timeout
         if self._deadline is None or due < self._deadline.when():
             if self._deadline is not None:
@@ -312,13 +314,13 @@ class Worker:
             self._deadline = self._loop.call_at(due, self._cut.set)
             if self._linger is not None:
                 self._linger.cancel()
-            self._linger = self._loop.call_at(due - message.linger, service.stop_handing_over)
+            self._linger = self._loop.call_at(due - linger, service.stop_handing_over)
         first = not self._leaving.is_set()
         self._leaving.set()
         if first:
             self._send(Draining())
         self._await_receiver(message.receiver_timeout)
-        service.begin_drain(message.linger, self._empty.set)
+        service.begin_drain(linger, self._empty.set)
         if service.offering is None or service.offering.settled:
             self._on_handover_settled()
 

@@ -136,7 +136,7 @@ def test_a_module_with_the_name_of_a_verb_is_served_with_its_attribute() -> None
         (["-Z"], "no option -Z: smoothserve --help lists them all"),
         (["--preload"], "no option --preload: leave it out"),
         (["-k", "gevent"], "no option -k: there are no worker classes"),
-        (["--reload"], "no option --reload: smoothserve reload"),
+        (["--reload-engine", "auto"], "no option --reload-engine: leave it out"),
         (["c:d"], "got unexpected extra argument"),
         (["--workers"], "option '--workers' requires an argument"),
         (["--factory=1"], "option '--factory' does not take a value"),

@@ -124,6 +124,10 @@ def test_only_what_the_master_holds_for_life_needs_a_restart() -> None:
         "control_socket",
         "metrics_bind",
         "error_logfile",
+        "reload",
+        "reload_dir",
+        "reload_include",
+        "reload_exclude",
     }
 
 

@@ -175,6 +175,23 @@ def test_after_term_without_a_word_of_the_master_the_worker_drains_without_handi
     asyncio.run(scenario())
 
 
+def test_a_drain_that_is_shorter_than_the_time_to_linger_hands_over_all_the_same() -> None:
+    async def scenario() -> None:
+        async with master() as one, serving(app) as receiver:
+            client = await one.client()
+            one.say(Drain(timeout=5.0, linger=10.0))
+            ours, theirs = channel_pair()
+            with ours, theirs:
+                one.say(HandOver(receiver=2), theirs.fileno())
+                adopting = Adopting(receiver.service, Channel(ours.dup()))
+                await until(lambda: bool(receiver.service.connections))
+                assert await ask(client)
+                end(adopting)
+            await client.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_final_stop_waits_for_no_receiver() -> None:
     async def scenario() -> None:
         async with master() as one:

@@ -1,0 +1,1 @@
+"""The process beside the master that watches files (`--reload`)."""
