@@ -97,16 +97,40 @@ class Malformed:
 
 END_OF_REQUEST = EndOfRequest()
 
+RequestLine = tuple[str, bytes, bytes, bytes, str, bytes | None]
+"""Method, target, raw path, query string, version, and the authority of an absolute-form target."""
+
 Event = Request | bytes | EndOfRequest | Malformed
+
+
+class KnownLines:
+    """What has been read lately, by lines: clients repeat themselves, but for a line or two.
+
+    Each of these is emptied when it is full, so what clients can make us keep is bounded. Lines are without their ends.
+    """
+
+    __slots__ = ("blocks", "judged", "notable", "plain", "request_lines")
+
+    def __init__(self) -> None:
+        self.request_lines: dict[bytes, RequestLine] = {}
+        """Request lines that are served."""
+        self.plain: dict[bytes, tuple[bytes, bytes]] = {}
+        """Field lines that mean nothing to a server, each with its field."""
+        self.notable: dict[bytes, tuple[bytes, bytes]] = {}
+        """Those that do."""
+        self.judged: dict[tuple[object, ...], Request] = {}
+        """The version and the notable fields of heads, in their order, each with a request that had them."""
+        self.blocks: dict[bytes, Request] = {}
+        """All that is behind a request line, each with a request that had it."""
 
 
 class Limits:
     """Bounds on a request. Beyond them: 414 for the request line, 431 for the head, 413 for the body.
 
-    Shared by all connections of a worker, and with it the heads that have been read lately.
+    Shared by all connections of a worker, and with it what has been read lately.
     """
 
-    __slots__ = ("body_bytes", "fields", "head_bytes", "heads", "request_line_bytes")
+    __slots__ = ("body_bytes", "fields", "head_bytes", "heads", "lines", "request_line_bytes")
 
     def __init__(
         self,
@@ -122,6 +146,7 @@ class Limits:
         """Of the body without its coding; `inf` is without limit."""
         self.heads: dict[type, dict[bytes, Request]] = {}
         """Whole heads, as sent, and what each codec has read them as within these bounds: clients repeat themselves."""
+        self.lines = KnownLines()
 
     def body_too_long(self) -> Malformed:
         """Make the event that refuses a longer body."""

@@ -10,8 +10,8 @@ import re
 from collections import deque
 
 from smoothserve.protocol.chunked import ChunkedDecoder
-from smoothserve.protocol.events import END_OF_REQUEST, Event, Limits, Malformed, Request
-from smoothserve.protocol.policy import RequestLine, read_request_line
+from smoothserve.protocol.events import END_OF_REQUEST, Event, Limits, Malformed, Request, RequestLine
+from smoothserve.protocol.policy import read_request_line
 
 #: Empty lines ahead of a request are ignored (RFC 9112 section 2.2), but not for ever.
 MAX_EMPTY_LINES = 8
@@ -19,6 +19,9 @@ MAX_EMPTY_LINES = 8
 #: Heads up to this length are remembered, so many of them: what a client can make us keep is bounded.
 MAX_REMEMBERED_BYTES = 1024
 MAX_REMEMBERED = 256
+#: The same for lines, without which most heads can be read that have not been sent just so before.
+MAX_LINE_BYTES = 256
+MAX_LINES = 1024
 
 _TOKEN_CHARACTER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _BARE_LINE_END = re.compile(rb"[^\r]\n|\r[^\n]")
@@ -34,12 +37,15 @@ class FramedCodec:
         "_decoder",
         "_empty_lines",
         "_eof",
+        "_fields_seen",
         "_heads",
         "_held",
+        "_known",
         "_left",
         "_limits",
         "_line",
         "_line_end",
+        "_line_seen",
         "_room",
         "_scanned",
         "_start",
@@ -51,6 +57,10 @@ class FramedCodec:
         self.events: deque[Event] = deque()
         self._limits = limits
         self._heads = limits.heads.setdefault(type(self), {})
+        self._known = limits.lines
+        # Whether the line of a head, and all its fields, have been seen before: it may well come again as a whole.
+        self._line_seen = False
+        self._fields_seen = True
         self._state = _HEAD
         # Bytes not yet part of an event: those from _start on.
         self._held = b""
@@ -151,9 +161,6 @@ class FramedCodec:
         self._drop_held()
         return data
 
-    def _read_request_line(self, line: bytes) -> RequestLine | Malformed:
-        return read_request_line(line)
-
     def _read_fields(self, line: RequestLine, head: bytes, line_end: int) -> Request | Malformed:
         """Read a whole head, whose field lines begin at `line_end`, and have it judged."""
         raise NotImplementedError
@@ -177,12 +184,9 @@ class FramedCodec:
                 self._read_unusual_line(newline)
                 return
             line_end = newline + 1
-            judged = self._read_request_line(data[start:line_end])
-            if isinstance(judged, Malformed):
-                self._fail(judged)
+            line = self._take_line(data[start:line_end])
+            if line is None:
                 return
-            line = judged
-            end = data.find(b"\r\n\r\n", newline - 1) + 4
         else:
             line_end = self._line_end
             end = data.find(b"\r\n\r\n", self._scanned) + 4
@@ -195,11 +199,28 @@ class FramedCodec:
         if isinstance(request, Malformed):
             self._fail(request)
             return
-        if end - start <= MAX_REMEMBERED_BYTES:
+        if self._line_seen and self._fields_seen and end - start <= MAX_REMEMBERED_BYTES:
             if len(self._heads) >= MAX_REMEMBERED:
                 self._heads.clear()
             self._heads[head] = request
         self._take_request(request, end)
+
+    def _take_line(self, text: bytes) -> RequestLine | None:
+        """Read a request line; None if it is malformed, and said so."""
+        lines = self._known.request_lines
+        line = lines.get(text)
+        self._line_seen = line is not None
+        if line is None:
+            judged = read_request_line(text)
+            if isinstance(judged, Malformed):
+                self._fail(judged)
+                return None
+            line = judged
+            if len(text) <= MAX_LINE_BYTES:
+                if len(lines) >= MAX_LINES:
+                    lines.clear()
+                lines[text] = line
+        return line
 
     def _take_request(self, request: Request, end: int) -> None:
         """Pass a request on, whose head ends at `end`, and go on to its body."""
@@ -260,11 +281,7 @@ class FramedCodec:
         line_end -= self._start
         self._start = 0
         limit = self._limits.head_bytes
-        # A field parser may leave a part of the line for the whole head: what is wrong with it is told now.
-        strict = read_request_line(data[:line_end]) if self._line is None else None
-        if isinstance(strict, Malformed):
-            self._fail(strict)
-        elif _BARE_LINE_END.search(data, max(self._scanned, line_end - 2), limit):
+        if _BARE_LINE_END.search(data, max(self._scanned, line_end - 2), limit):
             self._fail(Malformed(400, "a line does not end with CRLF"))
         elif len(data) > limit:
             self._fail(Malformed(431, f"the head is longer than {limit} bytes"))

@@ -8,9 +8,9 @@ import re
 
 import h11
 
-from smoothserve.protocol.events import Malformed, Request
+from smoothserve.protocol.events import Malformed, Request, RequestLine
 from smoothserve.protocol.framing import FramedCodec
-from smoothserve.protocol.policy import FIELD_LINE, NOTABLE, Headers, RequestLine, judge
+from smoothserve.protocol.policy import FIELD_LINE, NOTABLE, Headers, judge
 
 _FIELD_LINES = re.compile(rb"(?:%b)*+\r\n" % FIELD_LINE)
 _NOTABLE_LINE = re.compile(rb"^(%b):[\t ]*([^\r\n]*?)[\t ]*\r$" % b"|".join(NOTABLE), re.IGNORECASE | re.MULTILINE)

@@ -1,24 +1,26 @@
 """HTTP/1 with the field lines read by httptools (llhttp): the fast codec.
 
 This is the hot path. The parser is given whole heads only and calls back for fields only; between heads it holds
-nothing, so that a few parsers serve all connections (benchmark: tests/benchmarks/codecs.py).
+nothing, so that a few parsers serve all connections. A head of lines that it has read before, but for further ones
+whose names it has read before, is put together from them: a line means what its bytes say, and what several of them
+mean together is for `judge` to say in any case. What looks odd is read as a whole (benchmark: tests/benchmarks/micro).
 """
 
+import re
 from collections.abc import Callable
+from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from smoothserve.protocol.events import Malformed, Request
-from smoothserve.protocol.framing import FramedCodec
-from smoothserve.protocol.policy import (
-    METHODS,
-    NOTABLE,
-    VERSIONS,
-    Headers,
-    RequestLine,
-    judge,
-    read_request_line,
+from smoothserve.protocol.events import Malformed, Request, RequestLine
+from smoothserve.protocol.framing import (
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_BYTES,
+    FramedCodec,
 )
+from smoothserve.protocol.policy import FIELD_VALUE, NOTABLE, TOKEN, Headers, judge
 
 #: What llhttp is shown in the place of a request line that we accept and it does not: methods and bytes beyond its
 #: tables. The version matters to nobody: the framing is ours.
@@ -27,6 +29,8 @@ _STAND_IN = b"POST / HTTP/1.1\r\n"
 #: Bounds on the field names that are remembered, since a client can make them up.
 _MAX_NAMES = 1024
 _MAX_NAME_BYTES = 64
+#: And on the fields of one head that the judgement of is remembered.
+_MAX_JUDGED = 6
 _COMMON_NAMES = (
     b"Accept Accept-Charset Accept-Encoding Accept-Language Access-Control-Request-Headers "
     b"Access-Control-Request-Method Authorization Cache-Control Content-Encoding Content-Type Cookie Date DNT "
@@ -39,6 +43,8 @@ _COMMON_NAMES = (
 #: Lower-case names by the names as sent, of the fields that are not judged. One for the process: whoever's
 #: connection brought a name, it is lower-cased in the same way.
 _plain_names = {spelling: name.lower() for name in _COMMON_NAMES for spelling in (name, name.lower())}
+_NAME = re.compile(TOKEN)
+_VALUE = re.compile(FIELD_VALUE)
 
 
 class _Fields:
@@ -57,7 +63,7 @@ class _Fields:
             lower = name.lower()
             if lower in NOTABLE:
                 self.notable.append((lower, value.rstrip()))
-            elif len(_plain_names) < _MAX_NAMES and len(name) <= _MAX_NAME_BYTES:
+            elif len(_plain_names) < _MAX_NAMES and len(name) <= _MAX_NAME_BYTES and _NAME.fullmatch(name):
                 _plain_names[name] = lower
         # llhttp leaves the whitespace behind a value.
         self.append((lower, value.rstrip()))
@@ -86,19 +92,85 @@ class HttptoolsCodec(FramedCodec):
 
     __slots__ = ()
 
-    def _read_request_line(self, line: bytes) -> RequestLine | Malformed:
-        parts = line.split(b" ")
-        if len(parts) == 3:
-            name, target, protocol = parts
-            method = METHODS.get(name)
-            version = VERSIONS.get(protocol)
-            # The rest of the target is checked by llhttp.
-            if method and version and target.startswith(b"/") and target.find(b"#") < 0:
-                path, _, query = target.partition(b"?")
-                return method, target, path, query, version, None
-        return read_request_line(line)
-
     def _read_fields(self, line: RequestLine, head: bytes, line_end: int) -> Request | Malformed:
+        known = self._known
+        block = head[line_end:]
+        like = known.blocks.get(block)
+        self._fields_seen = True
+        if like is not None and line[4] == like.http_version and line[5] is None:
+            return _alike(line, like.headers, like)
+        texts = block.split(b"\r\n")
+        del texts[-2:]  # the end of the last line, and the empty one
+        notable: Headers = []
+        headers = self._find_fields(texts, notable)
+        if headers is None or line[5] is not None or len(headers) > self._limits.fields or len(notable) > _MAX_JUDGED:
+            return self._read_whole(line, head, line_end, texts)
+        key = (line[4], *notable)
+        like = known.judged.get(key)
+        if like is None:
+            request = judge(line, headers, notable, self._limits)
+            if isinstance(request, Malformed) or request.chunked:
+                return self._read_whole(line, head, line_end, texts)
+            if len(known.judged) >= MAX_REMEMBERED:
+                known.judged.clear()
+            known.judged[key] = request
+        else:
+            request = _alike(line, headers, like)
+        if self._fields_seen and len(block) <= MAX_REMEMBERED_BYTES:
+            if len(known.blocks) >= MAX_REMEMBERED:
+                known.blocks.clear()
+            known.blocks[block] = request
+        return request
+
+    def _find_fields(self, texts: list[bytes], notable: Headers) -> Headers | None:
+        """Return the fields of these lines, and add those that are judged to `notable`; None if one is unfamiliar."""
+        known = self._known
+        found = list(map(known.plain.get, texts))
+        for place, field in enumerate(found):
+            if field is None:
+                text = texts[place]
+                other = known.notable.get(text)
+                if other is not None:
+                    notable.append(other)
+                else:
+                    self._fields_seen = False
+                    other = self._read_plain(text)
+                    if other is None:
+                        return None
+                found[place] = other
+        return cast("Headers", found)
+
+    def _read_plain(self, text: bytes) -> tuple[bytes, bytes] | None:
+        """Read a field line of a name that has been read before and means nothing to a server; None if it is none."""
+        name, colon, value = text.partition(b":")
+        lower = _plain_names.get(name)
+        if lower is None or not colon or not _VALUE.fullmatch(value):
+            return None
+        field = lower, value.strip(b"\t ")
+        self._remember(self._known.plain, text, field)
+        return field
+
+    @staticmethod
+    def _remember(lines: dict[bytes, tuple[bytes, bytes]], text: bytes, field: tuple[bytes, bytes]) -> None:
+        if len(text) <= MAX_LINE_BYTES:
+            if len(lines) >= MAX_LINES:
+                lines.clear()
+            lines[text] = field
+
+    def _learn(self, texts: list[bytes], headers: Headers) -> None:
+        """Remember the lines of a head that llhttp has read as these fields."""
+        known = self._known
+        if len(texts) != len(headers):
+            return
+        for text, field in zip(texts, headers, strict=True):
+            name, _, value = text.partition(b":")
+            lower = name.lower()
+            if (lower, value.strip(b"\t ")) != field:
+                return
+            self._remember(known.notable if lower in NOTABLE else known.plain, text, field)
+
+    def _read_whole(self, line: RequestLine, head: bytes, line_end: int, texts: list[bytes]) -> Request | Malformed:
+        """Have the head read as it is; `texts` are its field lines."""
         try:
             reader = _idle_readers.pop()
         except IndexError:
@@ -115,23 +187,32 @@ class HttptoolsCodec(FramedCodec):
             # The end of the head, like any other: what an upgrade means is not for llhttp to say either.
             pass
         except HttpParserError as error:
-            return self._read_again(line, head, line_end, Malformed(400, str(error)))
+            return self._read_again(line, head, line_end, texts, Malformed(400, str(error)))
+        self._learn(texts, headers)
         request = judge(line, headers, notable, self._limits)
         if read.complete:
             _idle_readers.append(reader)
         elif isinstance(request, Malformed):
-            return self._read_again(line, head, line_end, request)
+            return self._read_again(line, head, line_end, texts, request)
         elif not request.has_body:
             # The parser waits for more of the head, as for the rest of an HTTP/2 preface after PRI.
-            return self._read_again(line, head, line_end, Malformed(400, "incomplete head"))
+            return self._read_again(line, head, line_end, texts, Malformed(400, "incomplete head"))
         return request
 
-    def _read_again(self, line: RequestLine, head: bytes, line_end: int, fault: Malformed) -> Request | Malformed:
+    def _read_again(
+        self, line: RequestLine, head: bytes, line_end: int, texts: list[bytes], fault: Malformed
+    ) -> Request | Malformed:
         """Read what llhttp refuses or misunderstands without its request line: about that, only ours decides."""
-        request_line = head[:line_end]
-        if request_line == _STAND_IN:
+        if head[:line_end] == _STAND_IN:
             return fault
-        strict = read_request_line(request_line)
-        if isinstance(strict, Malformed):
-            return strict
-        return self._read_fields(line, _STAND_IN + head[line_end:], len(_STAND_IN))
+        return self._read_whole(line, _STAND_IN + head[line_end:], len(_STAND_IN), texts)
+
+
+def _alike(line: RequestLine, headers: Headers, like: Request) -> Request:
+    """Make the request of a request line and fields that are judged as those of `like` were."""
+    method, target, path, query, version, _ = line
+    request = Request(method, target, path, query, version, headers, keep_alive=like.keep_alive)
+    request.content_length = like.content_length
+    request.expect_continue = like.expect_continue
+    request.upgrade = like.upgrade
+    return request

@@ -10,12 +10,9 @@ import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
-from smoothserve.protocol.events import Limits, Malformed, Request
+from smoothserve.protocol.events import Limits, Malformed, Request, RequestLine
 
 Headers = list[tuple[bytes, bytes]]
-
-RequestLine = tuple[str, bytes, bytes, bytes, str, bytes | None]
-"""Method, target, raw path, query string, version, and the authority of an absolute-form target."""
 
 HOST = b"host"
 CONTENT_LENGTH = b"content-length"
@@ -30,13 +27,13 @@ NOTABLE = frozenset([HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT
 _SINGLE = frozenset([HOST, CONTENT_LENGTH, TRANSFER_ENCODING])
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-FIELD_LINE = rb"%b:[\t \x21-\x7e\x80-\xff]*+\r\n" % TOKEN
+FIELD_VALUE = rb"[\t \x21-\x7e\x80-\xff]*+"
+FIELD_LINE = rb"%b:%b\r\n" % (TOKEN, FIELD_VALUE)
 """A field line without obsolete folding, control characters or space before the colon (RFC 9112 section 5)."""
 
 METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY")
 }
-VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}
 
 #: Bytes from 0x80 on are no part of a URI, but proxies pass them on and applications are used to them. A fragment is
 #: never sent (RFC 9112 section 3.2), and where a proxy cuts it off the application must not see another path.

@@ -63,6 +63,12 @@ _PLAIN_FIELD = st.sampled_from(
     [b"X: y\r\n", b"Accept: */*\r\n", b"Connection: keep-alive\r\n", b"Cookie: a=b\r\n", b"Connection: close\r\n"]
 )
 
+
+def fields() -> st.SearchStrategy[bytes]:
+    """One field line, well-formed or not."""
+    return st.one_of(_FIELD, _PLAIN_FIELD)
+
+
 _CHUNK_EXTENSIONS = st.sampled_from([b""] * 8 + [b";a", b';a="b;c"', b" ;a = b", b";", b";a\x01", b" ", b';a="\\\n"'])
 _TRAILERS = st.lists(
     st.sampled_from([b"X: y\r\n", b"Content-Length: 3\r\n", b"Z:\r\n", b"Z : y\r\n", b" z\r\n"]), max_size=2

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from smoothserve.protocol.events import Limits
 from smoothserve.protocol.h11_codec import H11Codec
 from smoothserve.protocol.httptools_codec import HttptoolsCodec
-from tests.property.streams import streams
+from tests.property.streams import fields, streams
 from tests.unit.protocol.delivery import Delivery, MakeCodec, cut, deliver, single_bytes
 
 Bounds = tuple[int, int, int]
@@ -48,6 +48,37 @@ def test_what_other_connections_have_sent_does_not_matter(
     pieces = cut(data, places)
     again = deliver(make_codec(limits), pieces, eof=eof, take_known=True)
     assert again == deliver(make_codec(Limits(*bounds)), pieces, eof=eof)
+
+
+#: What earlier streams of the whole test have left: a memory as a worker has it after a while.
+_old_memories = {(make, bounds): Limits(*bounds) for make in (HttptoolsCodec, H11Codec) for bounds in (WIDE, TIGHT)}
+
+
+@_each_codec
+@settings(max_examples=600, deadline=None)
+@given(streams(), _places, st.booleans(), st.sampled_from([WIDE, TIGHT]))
+def test_what_has_been_sent_in_a_long_time_does_not_matter(
+    make_codec: type[HttptoolsCodec | H11Codec], data: bytes, places: list[int], eof: bool, bounds: Bounds
+) -> None:
+    limits = _old_memories[make_codec, bounds]
+    pieces = cut(data, places)
+    again = deliver(make_codec(limits), pieces, eof=eof, take_known=True)
+    assert again == deliver(make_codec(Limits(*bounds)), pieces, eof=eof)
+
+
+@_each_codec
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(fields(), max_size=5), min_size=2, max_size=5), st.sampled_from([WIDE, TIGHT]))
+def test_heads_put_together_from_lines_that_were_sent_before_mean_the_same(
+    make_codec: MakeCodec, blocks: list[list[bytes]], bounds: Bounds
+) -> None:
+    limits = Limits(*bounds)
+    lines = [line for block in blocks for line in block]
+    for block in [*blocks, lines, lines[::-1], *blocks, lines[::2], lines[1::2]]:
+        for request_line in (b"GET / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n", b"PUT http://b/ HTTP/1.1\r\n"):
+            for before in (b"Host: a\r\n", b""):
+                data = request_line + before + b"".join(block) + b"\r\nabc"
+                assert deliver(make_codec(limits), [data]) == deliver(make_codec(Limits(*bounds)), [data])
 
 
 @_each_codec

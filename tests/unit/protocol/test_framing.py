@@ -319,25 +319,36 @@ def test_requests_held_back_are_served_after_the_end(make_codec: MakeCodec, rest
     assert delivery.outcome == deliver(make_codec(Limits()), [get() + rest], eof=True)
 
 
-def test_heads_that_clients_make_up_are_not_remembered_without_end(make_codec: MakeCodec) -> None:
+def test_heads_and_lines_that_clients_make_up_are_not_remembered_without_end(make_codec: MakeCodec) -> None:
     limits = Limits()
-    for number in range(1000):
-        assert deliver(make_codec(limits), [get(b"/%d" % number)]).summary() == [("GET", b"/%d" % number, b"")]
-        deliver(make_codec(limits), [get(b"/", b"X-Long: " + b"x" * 2000 + b"%d" % number)])
+    for number in range(3000):
+        path = b"/%d" % number
+        made_up = [b"X-%d: %d" % (number, number), b"Cookie: %d" % number, b"X: " + b"x" * 2000 + b"%d" % number]
+        for fields in ([], made_up[:2], made_up, [b"Connection: x%d" % number]):
+            for _ in range(3):
+                assert deliver(make_codec(limits), [get(path, *fields)]).summary() == [("GET", path, b"")]
     (heads,) = limits.heads.values()
-    assert len(heads) <= 256
+    assert 0 < len(heads) <= 256
     assert max(map(len, heads)) <= 1024
+    known = limits.lines
+    assert 0 < len(known.request_lines) <= 1024
+    for lines in (known.request_lines, known.plain, known.notable):
+        assert len(lines) <= 1024
+        assert max(map(len, lines), default=0) <= 256
+    assert len(known.judged) <= 256
+    assert len(known.blocks) <= 256
+    assert max(map(len, known.blocks), default=0) <= 1024
 
 
-def test_a_head_that_has_been_read_before_is_one_object(make_codec: MakeCodec) -> None:
+def test_a_head_that_has_been_read_twice_is_one_object(make_codec: MakeCodec) -> None:
     limits = Limits()
     requests = []
-    for _ in range(2):
+    for _ in range(4):
         codec = make_codec(limits)
         codec.receive_data(get(b"/same"))
         requests.append(codec.events.popleft())
-    assert requests[0] is requests[1]
-    assert make_codec(limits).take_known(get(b"/same")) is requests[0]
+    assert requests[2] is requests[3]
+    assert make_codec(limits).take_known(get(b"/same")) is requests[3]
     assert make_codec(limits).take_known(get(b"/other")) is None
 
 
