@@ -20,19 +20,31 @@ from smoothserve.protocol.websocket.handshake import Handshake
 
 #: Seconds before the drain deadline at which everybody has got a close frame.
 CUT_MARGIN = 2.0
-#: Seconds after which a WebSocket on which messages flow without a pause is handed over behind an answer of ours, and
-#: after as many again all the same.
+#: Seconds after which one without a pause is handed over behind an answer of ours, and one without an answer in a
+#: pause; after as many again both all the same.
 QUIET_PATIENCE = 1.0
 #: Seconds until a WebSocket that was refused is offered again: each time costs a call of the application's.
 REFUSED_PAUSE = 2.0
 #: Seconds between two looks for the moment behind an answer.
 POLL_INTERVAL = 0.005
 
+#: A timer may fire so much early.
+_CLOCK_STEP = 0.002
+
 
 class MovableWebSocket(Talking):
     """A WebSocket as far as draining and handover go; implements `HandoverControls` for its application."""
 
-    __slots__ = ("_move_after", "_move_began", "_move_timer", "_opted_in", "_refused_by", "_traffic_seen", "state")
+    __slots__ = (
+        "_move_after",
+        "_move_began",
+        "_move_timer",
+        "_opted_in",
+        "_quiet_since",
+        "_refused_by",
+        "_traffic_seen",
+        "state",
+    )
 
     def __init__(
         self,
@@ -47,6 +59,7 @@ class MovableWebSocket(Talking):
         self.state: bytes | None = start.state if isinstance(start, WebSocketResumption) else None
         self._opted_in: bool | None = start.opted_in if isinstance(start, WebSocketResumption) else None
         self._traffic_seen = 0
+        self._quiet_since = 0.0
         self._move_timer: asyncio.TimerHandle | None = None
         self._move_began = 0.0
         self._move_after = 0.0
@@ -129,13 +142,28 @@ class MovableWebSocket(Talking):
     def _begin_move(self) -> None:
         """Wait for a pause in the traffic, then ask the call to make room."""
         if not self._move_began:
-            self._move_began = self._service.loop.time()
+            self._move_began = self._quiet_since = self._service.loop.time()
+            self._traffic_seen = self._traffic
             self._expect_to_be_held()
             self._wait_for_a_pause()
 
     def _wait_for_a_pause(self) -> None:
-        self._traffic_seen = self._traffic
         self._move_timer = self._service.loop.call_later(self._options.handover.quiet, self._look_for_a_pause)
+
+    def _is_good_moment(self, now: float) -> bool:
+        """Whether nothing is on its way: no message has come or gone for a while, and the last one was not a question.
+
+        An application that reads ahead of its work waits in `receive()` with a question in its hands: only the
+        answer tells. A client in lock-step has nothing on its way behind an answer, wherever the application queues.
+        """
+        if self._traffic != self._traffic_seen:
+            self._traffic_seen = self._traffic
+            self._quiet_since = now
+        quiet = now - self._quiet_since >= self._options.handover.quiet - _CLOCK_STEP
+        waited = now - self._move_began
+        if waited < QUIET_PATIENCE:
+            return quiet and self._spoke_last
+        return quiet or self._spoke_last or waited >= 2 * QUIET_PATIENCE
 
     def _look_for_a_pause(self) -> None:
         """Ask the call to leave if nothing is undelivered and no message has come or gone for a while."""
@@ -146,13 +174,9 @@ class MovableWebSocket(Talking):
         if self._phase != OPEN or call is None or not (self._service.draining and self._moves()):
             self._stop_moving()
             return
-        waited = self._service.loop.time() - self._move_began
-        if waited < QUIET_PATIENCE:
-            good = self._traffic == self._traffic_seen
-        else:
-            # Behind an answer of ours a client in lock-step has nothing on its way, wherever the application queues.
-            good = self._spoke_last or waited >= 2 * QUIET_PATIENCE
-        if good and call.idle and not self._read_holds:
+        now = self._service.loop.time()
+        waited = now - self._move_began
+        if self._is_good_moment(now) and call.idle and not self._read_holds:
             self._ask_to_leave(call)
         elif waited < QUIET_PATIENCE:
             self._wait_for_a_pause()

@@ -104,7 +104,8 @@ class Talking(Connection):
         self._drain_due: float | None = None
         #: Messages either way; a count that only grows.
         self._traffic = 0
-        self._spoke_last = False
+        #: Whether the last message was ours, or none has come.
+        self._spoke_last = True
 
     # messages
 

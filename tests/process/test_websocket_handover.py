@@ -1,6 +1,7 @@
 """A reload closes no WebSocket whose application opted in: it goes on in new code, and no message is lost."""
 
 import re
+import time
 import urllib.request
 from pathlib import Path
 
@@ -26,21 +27,32 @@ def carried(server: Server) -> list[int]:
     return [int(number) for number in re.findall(r"(\d+) WebSockets? carried", server.log())]
 
 
+#: Seconds after a reload's end in which every WebSocket is on the new version.
+WITHIN = 2.0
+STARLETTE, FASTAPI = "websocket_starlette", "websocket_fastapi"
 VARIANTS = [
-    pytest.param(12, 3, "fast", "auto", id="fast"),
-    pytest.param(12, 1, "wsproto", "auto", id="wsproto"),
+    pytest.param("websocket_echo", 12, 3, "fast", "auto", id="fast"),
+    pytest.param("websocket_echo", 12, 1, "wsproto", "auto", id="wsproto"),
+    pytest.param(STARLETTE, 12, 1, "fast", "auto", id="starlette"),
+    pytest.param(FASTAPI, 12, 1, "fast", "auto", id="fastapi"),
     *(
-        pytest.param(200, 10, codec, loop, id=f"200-{codec}-{loop}", marks=pytest.mark.full)
+        pytest.param("websocket_echo", 200, 10, codec, loop, id=f"200-{codec}-{loop}", marks=pytest.mark.full)
         for codec in ("fast", "wsproto")
         for loop in ("uvloop", "asyncio")
+    ),
+    *(
+        pytest.param(app, 200, 10, "fast", "uvloop", id=f"200-{app}", marks=pytest.mark.full(only="3.13"))
+        for app in (STARLETTE, FASTAPI)
     ),
 ]
 
 
-@pytest.mark.parametrize(("count", "reloads", "codec", "loop"), VARIANTS)
+@pytest.mark.alone
+@pytest.mark.parametrize(("app", "count", "reloads", "codec", "loop"), VARIANTS)
 def test_no_websocket_is_closed_and_no_message_lost_through_reloads(
-    directory: AppDirectory, serve: Serve, count: int, reloads: int, codec: str, loop: str
+    tmp_path: Path, serve: Serve, app: str, count: int, reloads: int, codec: str, loop: str
 ) -> None:
+    directory = AppDirectory(tmp_path / "app", app)
     server = serve(directory, "--workers", "2", "--websocket", codec, "--loop", loop, *QUICK)
     part = count // 4
     with (
@@ -49,18 +61,48 @@ def test_no_websocket_is_closed_and_no_message_lost_through_reloads(
         Numberings(server.port, part, "/slow", pause=0.2) as slow,
         Numberings(server.port, part, lock_step=True, split=True, pause=0.0) as hasty,
     ):
-        everyone = (plain, compressed, slow, hasty)
         for number in range(reloads):
             version = str(number + 2)
             directory.deploy(version)
             server.reload()
-            for group in everyone:
-                group.wait_version(version, 10)
-    for group in everyone:
+            wait_version((plain, compressed, slow, hasty), version, WITHIN)
+    for group in (plain, compressed, slow, hasty):
         group.assert_whole()
     assert len(carried(server)) == reloads
     assert all(number > count // 2 for number in carried(server)), "the others follow, but most are there by then"
     server.wait_drained()
+
+
+def wait_version(groups: tuple[Numberings, ...], version: str, within: float) -> None:
+    """Wait until all clients of all groups have an answer of that version."""
+    deadline = time.monotonic() + within
+    for group in groups:
+        group.wait_version(version, max(0.0, deadline - time.monotonic()))
+
+
+@pytest.mark.parametrize("app", ["websocket_quart", "websocket_channels"])
+@pytest.mark.parametrize(
+    ("count", "reloads"), [pytest.param(12, 2, id="short"), pytest.param(100, 10, id="long", marks=pytest.mark.full)]
+)
+def test_clients_in_lock_step_lose_nothing_where_the_framework_reads_ahead(
+    tmp_path: Path, serve: Serve, app: str, count: int, reloads: int
+) -> None:
+    directory = AppDirectory(tmp_path / "app", app)
+    server = serve(directory, "--workers", "2", *QUICK)
+    part = count // 3
+    with (
+        Numberings(server.port, part, lock_step=True, pause=0.0) as hasty,
+        Numberings(server.port, part, lock_step=True, pause=0.5, split=True, compressed=True) as leisurely,
+        Numberings(server.port, part, "/slow", lock_step=True, pause=0.2) as slow,
+    ):
+        for number in range(reloads):
+            directory.deploy(str(number + 2))
+            server.reload()
+            wait_version((hasty, leisurely, slow), str(number + 2), 10)
+    for group in (hasty, leisurely, slow):
+        group.assert_whole()
+    server.wait_drained()
+    assert len(carried(server)) == reloads
 
 
 def test_the_old_call_has_returned_before_the_new_one_starts(directory: AppDirectory, serve: Serve) -> None:

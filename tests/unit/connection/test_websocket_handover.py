@@ -285,6 +285,45 @@ def test_when_the_successor_dies_the_old_worker_calls_the_application_again(run:
     run(scenario())
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_application_that_reads_ahead_is_left_to_its_work_until_it_has_answered_or_for_a_second(
+    run: Run, codec: str, *, answers: bool
+) -> None:
+    taken: list[str] = []
+
+    async def reads_ahead(scope: Any, receive: Any, send: Any) -> None:
+        async def answer(text: str) -> None:
+            taken.append(text)
+            await asyncio.sleep(0.2)
+            if answers:
+                await send({"type": "websocket.send", "text": f"old {text}"})
+
+        await receive()
+        scope["extensions"]["smoothserve.handover"]["opt_in"]()
+        await send({"type": "websocket.accept"})
+        working = []
+        while (event := await receive())["type"] != "websocket.disconnect":
+            working.append(asyncio.create_task(answer(event["text"])))
+        for task in working:
+            task.cancel()
+
+    async def scenario() -> None:
+        async with pair(reads_ahead, Application("new"), codec) as both, opened(both.old) as client:  # type: ignore[arg-type]
+            client.text("1")
+            await until(lambda: bool(taken))
+            began = asyncio.get_running_loop().time()
+            both.reload()
+            if answers:
+                assert await client.receive_text() == "old 1"
+            await both.moved()
+            assert answers or asyncio.get_running_loop().time() - began >= 1.0
+            client.text("2")
+            assert await client.receive_text() == "new 2"
+            client.close()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("how", ["another subprotocol", "closed", "raised"])
 def test_a_new_call_that_does_not_accept_as_before_becomes_a_close_frame(run: Run, how: str) -> None:
     async def scenario() -> None:
