@@ -62,10 +62,19 @@ class Log:
         self._sink = sink
         self._clock = clock
         self.level = level
+        self._write_elsewhere: Callable[[Level, str], None] | None = None
+        self._reopen_elsewhere: Callable[[], None] | None = None
+
+    def divert(self, write: Callable[[Level, str], None] | None, reopen: Callable[[], None] | None = None) -> None:
+        """Let something else take each line, whatever its level, and open its files afresh; None: the sink again."""
+        self._write_elsewhere = write
+        self._reopen_elsewhere = reopen
 
     def write(self, level: Level, message: str) -> None:
         """Write a line if its level is not below the log's."""
-        if level >= self.level:
+        if self._write_elsewhere is not None:
+            self._write_elsewhere(level, message.rstrip("\n"))
+        elif level >= self.level:
             self._sink.write(render_line(level.name, message.rstrip("\n"), at=self._clock(), pid=os.getpid()))
 
     def debug(self, message: str) -> None:
@@ -104,3 +113,5 @@ class Log:
     def reopen(self) -> None:
         """Open the file afresh: it has been rotated."""
         self._sink.reopen()
+        if self._reopen_elsewhere is not None:
+            self._reopen_elsewhere()

@@ -11,7 +11,6 @@ from smoothserve.logs.config import (
     ERROR_LOGGER,
     LoggerWriter,
     apply_log_config,
-    configures,
     read_log_config,
     reopen_handlers,
 )
@@ -44,17 +43,17 @@ class WorkerLogs:
     ) -> None:
         self._handler = SinkHandler(LogFile(error_file, STDERR))
         self.error = error_logger(self._handler, parse_level(level))
-        values = read_log_config(config) if config is not None else {}
-        if config is not None:
-            apply_log_config(config)
-        self._configured = config is not None
-        if configures(values, ERROR_LOGGER):
+        read = read_log_config(config) if config is not None else None
+        if read is not None:
+            apply_log_config(read)
+        self._configured = read is not None
+        if read is not None and read.configures(ERROR_LOGGER):
             self.error = logging.getLogger(ERROR_LOGGER)
         self._access_file: LogFile | None = None
         self.access: AccessLog | None = None
         if access_file is not None:
             writer: Writer
-            if configures(values, ACCESS_LOGGER):
+            if read is not None and read.configures(ACCESS_LOGGER):
                 writer = LoggerWriter(logging.getLogger(ACCESS_LOGGER))
             else:
                 writer = self._access_file = LogFile(access_file, STDOUT)

@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from dataclasses import replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from smoothserve import __version__
 from smoothserve.control.identity import Identity, find_group, find_identity, find_user, give_log_files
@@ -40,6 +40,9 @@ from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, UnixAccess, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
 from smoothserve.settings.development import for_development, watched_directories
+
+if TYPE_CHECKING:
+    from smoothserve.logs.master import MasterLogs
 
 #: Seconds that a stuck reader of the log may keep a master that would end.
 LAST_LINES_TIMEOUT = 1.0
@@ -75,12 +78,13 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     """Serve until told to stop; return the exit code. Raise `SmoothserveError` if it cannot begin."""
     python = f"{_IMPLEMENTATIONS.get(sys.implementation.name, sys.implementation.name)} {sys.version.split()[0]}"
     workers = count(settings.workers, "worker")
+    loader = Loader(launch, settings, log)
+    loader.configure_logging(settings)
     log.write(Level.INFO, f"smoothserve {__version__} starting: {workers} for {settings.app}, {python}")
     pid_file = PidFile(settings.pid_file) if settings.pid_file else None
     if pid_file is not None:
         pid_file.check()
     configuration = configuration_of(settings)
-    loader = Loader(launch, settings, log)
     loader.give_files(settings, configuration)
     dump_fd = anonymous_file("smoothserve-dump")
     fcntl.fcntl(dump_fd, fcntl.F_SETFL, os.O_APPEND)
@@ -170,6 +174,7 @@ class Loader:
         self._log = log
         self._identity: Identity | None = None
         self._log_files: set[str] = set()
+        self._logs: MasterLogs | None = None
 
     def load(self) -> Configuration:
         """Return the configuration as it is now. Raise `SettingsError` if it cannot be used."""
@@ -180,9 +185,20 @@ class Loader:
             self._log.warning(f"changed, but a reload keeps it as it was: {names}; stop and start to change it")
         settings = keep_needing_restart(self._settings, new)
         configuration = configuration_of(settings)
+        self.configure_logging(settings)
         self._log.level = parse_level(settings.log_level)
         self.give_files(settings, configuration)
         return configuration
+
+    def configure_logging(self, settings: Settings) -> None:
+        """Let --log-config say where the master's lines go. Raise `FileError` if it cannot be used."""
+        if settings.log_config is None and self._logs is None:
+            return
+        from smoothserve.logs.master import MasterLogs
+
+        self._logs = self._logs or MasterLogs(self._log)
+        self._logs.configure(settings.log_config)
+        self._log_files |= self._logs.files()
 
     def give_files(self, settings: Settings, configuration: Configuration) -> None:
         """Let the workers' user write the log files that it is to open."""

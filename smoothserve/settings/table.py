@@ -716,8 +716,9 @@ class Settings:
         None,
         _FILE,
         LOGS,
-        "A TOML or JSON file for logging.config.dictConfig in the workers: their loggers smoothserve.access and "
-        "smoothserve.error, if it configures them, take the place of the files above. The master's lines stay there.",
+        "A TOML or JSON file for logging.config.dictConfig, or an .ini for fileConfig: the loggers smoothserve.access "
+        "and smoothserve.error, if it configures them, take the place of the files above. The master uses it, too, if "
+        "it names nothing but the standard library.",
         default_text="none",
     )
 

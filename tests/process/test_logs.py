@@ -1,7 +1,9 @@
 """Logs of a real server: formats, logging configured by a file, files reopened in every process after a rotation."""
 
 import json
+import re
 import signal
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -76,38 +78,114 @@ handlers = ["file"]
 """
 
 
-def test_log_config_configures_our_loggers_and_usr1_reopens_its_files(
+INI = """
+[loggers]
+keys=root,access,error
+
+[handlers]
+keys=file
+
+[formatters]
+keys=plain
+
+[logger_root]
+level=WARNING
+handlers=
+
+[logger_access]
+qualname=smoothserve.access
+level=INFO
+handlers=file
+
+[logger_error]
+qualname=smoothserve.error
+level=INFO
+handlers=file
+
+[handler_file]
+class=FileHandler
+args=({path!r},)
+formatter=plain
+
+[formatter_plain]
+format=%(name)s %(levelname)s %(message)s
+"""
+
+
+def as_json(path: Path) -> str:
+    return json.dumps(tomllib.loads(CONFIG.format(path=path)))
+
+
+def access_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line.startswith("smoothserve.access")]
+
+
+@pytest.mark.parametrize("kind", ["toml", "json", "ini"])
+def test_log_config_configures_master_and_workers_and_usr1_reopens_its_files(
+    serve: Serve, directory: AppDirectory, tmp_path: Path, kind: str
+) -> None:
+    log, config = tmp_path / "log", tmp_path / f"logging.{kind}"
+    text = {"toml": CONFIG.format(path=log), "json": as_json(log), "ini": INI.format(path=str(log))}[kind]
+    config.write_text(text)
+    access = ("--access-log", "--access-log-format", "%(m)s %(U)s %(s)s")
+    server = serve(directory, "--workers", "2", *access, "--log-config", str(config), wait=False)
+
+    def wait_line(pattern: str) -> None:
+        wait_until(lambda: log.exists() and re.search(pattern, log.read_text()), 30, f"{pattern} in {log}")
+
+    wait_line(r"(?m)^smoothserve\.error INFO ready: 2 workers serve")
+    assert server.log() == "", "all lines of the master's go where the file says"
+    port = int(re.findall(r"listening on http://127\.0\.0\.1:(\d+)", log.read_text())[0])
+    urlopen(port, "/x")
+    wait_until(lambda: access_lines(log) == ["smoothserve.access INFO GET /x 200"], 20, "the access line")
+    log.rename(tmp_path / "log.1")
+    server.kill(signal.SIGUSR1)
+    wait_line("log files reopened")
+    wait_until(lambda: not held(server, tmp_path / "log.1"), 20, "nobody to hold the rotated file")
+    urlopen(port, "/y")
+    wait_until(lambda: access_lines(log) == ["smoothserve.access INFO GET /y 200"], 20, "the access line")
+    config.write_text("[loggers" if kind != "json" else "{")
+    server.hup()
+    name = {"toml": "TOML", "json": "JSON", "ini": "INI file"}[kind]
+    wait_line(rf"smoothserve\.error ERROR reload refused: .*is no {name}")
+    if kind == "toml":
+        bad = CONFIG.format(path="/nowhere/log")
+        config.write_text(bad)
+        server.hup()
+        wait_line(r"reload refused: .*cannot be used: .*nowhere")
+    config.write_text(text.replace("%(name)s", "NEW %(name)s"))
+    server.hup()
+    wait_line(r"(?m)^NEW smoothserve\.error INFO reload finished")
+
+
+def urlopen(port: int, path: str) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+        answer.read()
+
+
+def test_a_log_config_that_names_others_code_is_the_workers_only(
     serve: Serve, directory: AppDirectory, tmp_path: Path
 ) -> None:
     log, config = tmp_path / "log", tmp_path / "logging.toml"
-    config.write_text(CONFIG.format(path=log))
-    options = (
-        "--access-log",
-        "--access-log-format",
-        "%(m)s %(U)s %(s)s",
-        "--log-config",
-        str(config),
-        "--lifespan",
-        "off",
+    directory.write(
+        "shouting.py",
+        "import logging\nclass Shouting(logging.Formatter):\n    def format(self, record):\n"
+        "        return super().format(record).upper()\n",
     )
-    server = serve(directory, "--workers", "2", *options)
-    ask(server, "/x")
-    assert lines_of(log) == ["smoothserve.access INFO GET /x 200"]
-    log.rename(tmp_path / "log.1")
-    server.kill(signal.SIGUSR1)
-    server.wait_log("log files reopened")
-    wait_until(lambda: not held(server, tmp_path / "log.1"), 20, "no worker to hold the rotated file")
-    ask(server, "/y")
-    assert lines_of(log) == ["smoothserve.access INFO GET /y 200"]
-    config.write_text("[loggers")
-    assert "is no TOML" in server.reload_refused()
+    config.write_text(CONFIG.format(path=log) + '\n[formatters.loud]\n"()" = "shouting.Shouting"\n')
+    server = serve(directory, "--access-log", "--log-config", str(config))
+    server.wait_log(r"--log-config names shouting\.Shouting, which the master does not import: its own lines go to")
+    ask(server)
+    assert lines_of(log)[-1].startswith("smoothserve.access INFO")
     config.write_text("[handlers.x]\nclass = 'nowhere.Handler'\n")
     assert "cannot be used" in server.reload_refused()
 
 
 def held(server: Server, path: Path) -> bool:
     return any(
-        link.exists() and link.resolve() == path for pid in server.workers for link in Path(f"/proc/{pid}/fd").iterdir()
+        link.exists() and link.resolve() == path
+        for pid in [server.pid, *server.workers]
+        for link in Path(f"/proc/{pid}/fd").iterdir()
     )
 
 
