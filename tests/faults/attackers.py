@@ -28,6 +28,7 @@ SLOWLORIS = Attack("slowloris", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ", b"a")
 SLOW_BODY = Attack("slow body", b"POST /echo/a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", b"a")
 SILENT_BODY = Attack("silent body", b"POST /echo/a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nab")
 SILENT = Attack("silent", b"")
+IDLE = Attack("idle", b"GET /echo/a HTTP/1.1\r\nHost: x\r\n\r\n")
 #: The answer is larger than what the system's buffers hold.
 SLOW_READER = Attack(
     "slow reader",
@@ -71,6 +72,11 @@ class Attackers:
         for sock in self._got:
             sock.close()
         self._selector.close()
+
+    def run_for(self, seconds: float) -> None:
+        """Attack for a while."""
+        ends_at = time.monotonic() + seconds
+        self.run(lambda: time.monotonic() > ends_at, seconds + 60.0)
 
     def run(self, until: Callable[[], bool], timeout: float) -> float:
         """Attack until the condition is met; return the seconds it took. Fail after `timeout`."""
