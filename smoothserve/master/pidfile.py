@@ -38,6 +38,8 @@ class PidFile:
         self.check()
         temporary = f"{self.path}.{os.getpid()}"
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
             with open(temporary, "w", encoding="ascii", opener=_create) as file:
                 file.write(f"{os.getpid()}\n")
             os.rename(temporary, self.path)
@@ -60,8 +62,11 @@ class PidFile:
 
 
 def _create(path: str, flags: int) -> int:
-    """Open a file that only its owner may write, whatever the umask: who can write it chooses whom a script kills."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    """Open a new file that only its owner may write, whatever the umask: who can write it chooses whom a script kills.
+
+    Never one that is there: whoever may write its directory could let us write through a link.
+    """
+    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def is_master(pid: int) -> bool:

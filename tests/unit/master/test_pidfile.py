@@ -101,6 +101,19 @@ def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "precious data\n"
 
 
+@pytest.mark.parametrize("planted", ["link", "second name"])
+def test_nothing_is_written_through_what_somebody_has_put_in_its_way(tmp_path: Path, planted: str) -> None:
+    path, precious = tmp_path / "pid", tmp_path / "precious"
+    precious.write_text("precious data\n")
+    ahead = tmp_path / f"pid.{os.getpid()}"
+    ahead.symlink_to(precious) if planted == "link" else ahead.hardlink_to(precious)
+    PidFile(str(path)).write()
+    assert path.read_text() == f"{os.getpid()}\n"
+    assert precious.read_text() == "precious data\n"
+    assert not path.is_symlink()
+    assert not ahead.exists()
+
+
 def test_a_place_that_cannot_be_written_gets_one_line(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot be written: No such file"):
         PidFile(str(tmp_path / "none" / "pid")).write()
