@@ -1,7 +1,7 @@
 """Set up and run all checks: `python3 -m tests` (default depth) or `python3 -m tests --full` (all Pythons, long).
 
-Needs only a Python of 3.11 or later with `venv`; virtual environments go to `.venv/`, nginx comes from the
-system's packages if it is missing and this user may install it. Arguments after `--` go to pytest.
+Needs only a Python of 3.11 or later with `venv`; virtual environments go to `.venv/`, nginx and (for --full) Chromium
+come from the system's packages if they are missing and this user may install them. Arguments after `--` go to pytest.
 """
 
 import argparse
@@ -39,7 +39,10 @@ def main() -> int:
     os.chdir(ROOT)
     wanted = arguments.pythons.split(",") if arguments.pythons else list(PYTHONS) if arguments.full else []
     interpreters = [find_python(version) for version in wanted] or [sys.executable]
-    ensure_nginx()
+    # Reloads are tested behind a real proxy and, at full depth, with a page in a real browser.
+    ensure_program(("nginx",), "nginx-light", "brew install nginx")
+    if arguments.full:
+        ensure_program(("chromium", "chromium-browser"), "chromium", "or your system's way to it")
     environments = [make_environment(python) for python in interpreters]
     if arguments.setup_only:
         return 0
@@ -132,22 +135,26 @@ def make_environment(python: str) -> Path:
     return inside
 
 
-def ensure_nginx() -> None:
-    """Install nginx if it is missing and can be: reloads are tested behind a real one."""
-    if shutil.which("nginx") or Path("/usr/sbin/nginx").exists():
+def ensure_program(names: tuple[str, ...], package: str, elsewhere: str) -> None:
+    """Install a program if it is missing and can be; end with a message if it cannot: no test is skipped for it."""
+
+    def there() -> bool:
+        return any(shutil.which(name) or Path("/usr/sbin", name).exists() for name in names)
+
+    if there():
         return
     apt = shutil.which("apt-get")
     if apt and os.geteuid() == 0:
-        print("=== installing nginx", flush=True)
+        print(f"=== installing {package}", flush=True)
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (
             [apt, "-qq", "update"],
-            [apt, "-qq", "install", "-y", "--no-install-recommends", "nginx-light"],
+            [apt, "-qq", "install", "-y", "--no-install-recommends", package],
         ):
             subprocess.run(command, check=False, env=environment, stdout=subprocess.DEVNULL)
-        if shutil.which("nginx") or Path("/usr/sbin/nginx").exists():
+        if there():
             return
-    sys.exit("the tests need nginx: install it (apt-get install nginx-light, brew install nginx) and run this again")
+    sys.exit(f"the tests need {names[0]}: install it (apt-get install {package}, {elsewhere}) and run this again")
 
 
 if __name__ == "__main__":
