@@ -96,6 +96,13 @@ class TLSClient:
         body, self._buffer = self._buffer[:size], self._buffer[size:]
         return int(head[0].split()[1]), fields, body
 
+    def take(self, count: int) -> bytes:
+        """Return the next bytes."""
+        while len(self._buffer) < count:
+            self._more()
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
     def rest(self) -> tuple[bytes, str]:
         """Return what still comes, and whether the connection ends as TLS wants it."""
         parts = [self._buffer]

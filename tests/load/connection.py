@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 
 from tests.load.answers import AnswerError, AnswerReader
@@ -25,6 +26,8 @@ class Target:
     host: str = "127.0.0.1"
     port: int = 0
     path: str | None = None
+    tls: ssl.SSLContext | None = None
+    """Speak TLS to it, in this context."""
 
     @property
     def authority(self) -> str:
@@ -51,10 +54,58 @@ class LoadError(Exception):
     """The client itself is out of something (ports, descriptors): the run means nothing."""
 
 
+class TornError(OSError):
+    """The connection has ended without a close_notify: in TLS something may be missing."""
+
+
+class TLSLayer:
+    """What is between the socket and the answers where TLS is spoken."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.ended = False
+        """The server has said that nothing more follows."""
+
+    async def shake_hands(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        """Complete the handshake. Raise OSError."""
+        while True:
+            try:
+                self.session.do_handshake()
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(sock, self.outgoing.read())
+                data = await loop.sock_recv(sock, READ_BYTES)
+                if not data:
+                    raise ConnectionResetError("the connection has ended in the handshake") from None
+                self.incoming.write(data)
+            else:
+                await loop.sock_sendall(sock, self.outgoing.read())
+                return
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return what goes onto the wire."""
+        self.session.write(data)
+        return self.outgoing.read()
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what has come; `ended` if that is all. Raise `ssl.SSLError`."""
+        self.incoming.write(data)
+        parts = []
+        while not self.ended:
+            try:
+                part = self.session.read(READ_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            parts.append(part)
+            self.ended = not part
+        return b"".join(parts)
+
+
 class LoadConnection:
     """One connection to the server. `end` tells how it ended, once it has."""
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, layer: TLSLayer | None = None) -> None:
         self.answers = AnswerReader()
         self.end: Exception | None = None
         """None while open; EOFError, an OSError, or an AnswerError."""
@@ -67,17 +118,21 @@ class LoadConnection:
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
+        self._layer = layer
         loop.add_reader(sock, self._on_readable)
 
     @classmethod
     async def open(cls, target: Target, timeout: float) -> "LoadConnection":
         """Connect. Raise `ConnectError` with the outcome, or `LoadError` for the client's own troubles."""
         loop = asyncio.get_running_loop()
+        layer = TLSLayer(target.tls) if target.tls is not None else None
         sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
             async with asyncio.timeout(timeout):
                 await _connect(loop, sock, target)
+                if layer is not None:
+                    await layer.shake_hands(loop, sock)
             if not target.path:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except TimeoutError:
@@ -93,7 +148,7 @@ class LoadConnection:
         except BaseException:
             sock.close()
             raise
-        return cls(sock, loop)
+        return cls(sock, loop, layer)
 
     def _on_readable(self) -> None:
         # Reads on until nothing is left: uvloop reports a reset that comes along with data only once.
@@ -109,14 +164,26 @@ class LoadConnection:
         self._wake()
 
     def _received(self, data: bytes) -> None:
-        if not data:
+        ended = not data
+        if self._layer is not None:
+            if ended:
+                self._ended(TornError("an end of file without close_notify"))
+                return
+            try:
+                data = self._layer.decrypt(data)
+            except ssl.SSLError as error:
+                self._ended(error)
+                return
+            ended = self._layer.ended
+        if data:
+            try:
+                self.answers.receive_data(data)
+            except AnswerError as error:
+                self._ended(error)
+                return
+        if ended:
             self.answers.receive_eof()
             self._ended(EOFError())
-            return
-        try:
-            self.answers.receive_data(data)
-        except AnswerError as error:
-            self._ended(error)
 
     def _ended(self, reason: Exception) -> None:
         if self.end is None:
@@ -139,7 +206,7 @@ class LoadConnection:
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`. Raise OSError as the kernel reports it."""
-        view = memoryview(data)
+        view = memoryview(data if self._layer is None else self._layer.encrypt(data))
         while view:
             try:
                 view = view[self._sock.send(view) :]

@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import Certificates
 from tests.load.connection import ConnectError, LoadConnection, LoadError, Target
 from tests.load.misbehaving import Script, answer, body, read_head, read_token, reset, serve
 from tests.load.outcomes import Outcome, Report
@@ -493,3 +496,23 @@ def test_a_request_head_names_the_host() -> None:
     run.target = Target(port=80)
     client = Client(run, one_get(), 0)
     assert head(client, "GET / HTTP/1.1", "A: b") == b"GET / HTTP/1.1\r\nHost: 127.0.0.1:80\r\nA: b\r\n\r\n"
+
+
+@pytest.mark.parametrize("proper", [True, False], ids=["close_notify", "torn"])
+def test_over_tls_a_connection_must_end_with_close_notify(tmp_path: Path, proper: bool) -> None:
+    certificates = Certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates.issue("server"))
+
+    def script(connection: socket.socket) -> None:
+        # The socket stays that of the server, which closes it.
+        with contextlib.closing(connection.dup()) as ours, context.wrap_socket(ours, server_side=True) as sock:
+            sock.sendall(answer(body(read_token(sock)), "Connection: close"))
+            if proper:
+                with contextlib.suppress(OSError):
+                    sock.unwrap()
+
+    with serve(script) as target:
+        report = run_clients(replace(target, tls=certificates.client()), one_get())
+    assert report.outcomes == {Outcome.OK: 1}
+    assert report.connections_reset_after_close == (0 if proper else 1)

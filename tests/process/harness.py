@@ -22,7 +22,7 @@ START_TIMEOUT = 30.0
 RELOAD_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
 
-LISTENING = re.compile(r"listening on (?:http://127\.0\.0\.1:(?P<port>\d+)|unix:(?P<path>\S+))")
+LISTENING = re.compile(r"listening on (?:https?://127\.0\.0\.1:(?P<port>\d+)|unix:(?P<path>\S+))")
 READY = re.compile(r"\] ready: ")
 OVER = re.compile(r"\] reload (?P<how>finished|refused|mixed): generation (?P<generation>\d+)(?P<rest>.*)")
 
