@@ -6,9 +6,7 @@ counts: absolute figures drift with the machine. Takes an hour or so with all ca
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -19,9 +17,10 @@ from pathlib import Path
 from tests.benchmarks.compare.cases import CASES, Case
 from tests.benchmarks.compare.generators import require_wrk
 from tests.benchmarks.compare.measure import Setup, measure
+from tests.benchmarks.compare.page import write_page
 from tests.benchmarks.compare.peers import OURS, REQUIREMENTS
 from tests.benchmarks.compare.processes import ROOT, BenchmarkError
-from tests.benchmarks.compare.report import Results, plot, table
+from tests.benchmarks.compare.report import Results, table
 
 
 def main() -> int:
@@ -37,18 +36,31 @@ def main() -> int:
         print(f"no such case: {', '.join(sorted(unknown))}; --list shows them", file=sys.stderr)
         return 2
     require_wrk()
+    if arguments.table:
+        chosen = [replace(case, servers=case.in_table) for case in chosen if case.in_table]
     log = ROOT / ".venv" / "benchmark.log"
     setup = Setup(
         python=str(_environment(arguments.python)),
         seconds=1.0 if arguments.quick else arguments.seconds,
-        warm_up=0.5 if arguments.quick else 1.5,
+        warm_up=0.5 if arguments.quick or arguments.table else 1.5,
         log=log,
         pinned=(os.cpu_count() or 1) > 1,
     )
+    if arguments.older_python:
+        setup = replace(setup, older_python=str(_environment(arguments.older_python)))
     rounds = 1 if arguments.quick else arguments.rounds
-    found = [_run(case, rounds, setup, arguments.servers) for case in chosen]
-    if arguments.out:
-        _write_page(Path(arguments.out), found, setup, rounds)
+    runs = [_Run(case, setup, arguments.servers) for case in chosen if setup.older_python or not case.older]
+    began = time.monotonic()
+    # All cases in each round: what the machine does for a while is spread over them.
+    for number in range(rounds):
+        for run in runs:
+            if not arguments.minutes or number == 0 or time.monotonic() - began < 60 * arguments.minutes:
+                run.go(number)
+    for run in runs:
+        print("\n" + table(run.results), flush=True)
+    found = [run.results for run in runs]
+    if arguments.page:
+        write_page(Path(arguments.page), found, setup)
     return int(any(OURS in results.problems for results in found))
 
 
@@ -60,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each measurement (default: 4)")
     parser.add_argument("--quick", action="store_true", help="one round of 1 s: does it run, not how fast")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the servers (default: this one)")
-    parser.add_argument("--out", help="directory to write results.md, results.json and the plots into")
+    parser.add_argument("--table", action="store_true", help="only the cases and servers about which much is promised")
+    parser.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after so long (default: no end)")
+    parser.add_argument("--older-python", help="an interpreter of version 3.11, for the case that is about it")
+    parser.add_argument("--page", help="Markdown file to write; figures and plots go into a directory of its name")
     parser.add_argument("--list", action="store_true", help="list the cases")
     return parser
 
@@ -84,12 +99,21 @@ def _environment(python: str) -> Path:
     return inside
 
 
-def _run(case: Case, rounds: int, setup: Setup, only: str | None) -> Results:
-    servers = [name for name in case.servers if not only or name == OURS or name in only.split(",")]
-    results = Results(replace(case, servers=tuple(servers)))
-    if case.kind in ("latency", "reload"):
-        setup = replace(setup, rate=_slowest(case, setup, servers))
-    for number in range(rounds):
+class _Run:
+    """One case over all rounds."""
+
+    def __init__(self, case: Case, setup: Setup, only: str | None) -> None:
+        servers = [name for name in case.servers if not only or name == OURS or name in only.split(",")]
+        self.results = Results(replace(case, servers=tuple(servers)))
+        self._servers = servers
+        self._setup = setup if not case.older else replace(setup, python=setup.older_python)
+
+    def go(self, number: int) -> None:
+        """Measure each server once."""
+        results, case, servers, setup = self.results, self.results.case, self._servers, self._setup
+        print(f"{time.strftime('%H:%M:%S')} round {number + 1}: {case.key}", flush=True)
+        if case.kind in ("latency", "reload") and number == 0:
+            setup = self._setup = replace(setup, rate=_slowest(case, setup, servers))
         row: dict[str, dict[str, float] | None] = {}
         # Who comes first changes, so that a slow minute of the machine is nobody's own.
         for name in servers[number % len(servers) :] + servers[: number % len(servers)]:
@@ -100,8 +124,6 @@ def _run(case: Case, rounds: int, setup: Setup, only: str | None) -> Results:
             except (BenchmarkError, OSError) as error:
                 results.problems[name] = " ".join(str(error).split())[:200]
         results.rounds.append(row)
-    print("\n" + table(results), flush=True)
-    return results
 
 
 def _slowest(case: Case, setup: Setup, servers: list[str]) -> float:
@@ -116,32 +138,6 @@ def _slowest(case: Case, setup: Setup, servers: list[str]) -> float:
         except (BenchmarkError, OSError) as error:
             print(f"(the capacity of {name} could not be measured: {error})", file=sys.stderr)
     return min(rates, default=1000.0)
-
-
-def _write_page(directory: Path, found: list[Results], setup: Setup, rounds: int) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    plots = directory / "plots"
-    plots.mkdir(exist_ok=True)
-    version = subprocess.run([setup.python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
-    lines = [
-        "# smoothserve beside its peers",
-        "",
-        (
-            f"Measured on {time.strftime('%Y-%m-%d')}: {version}, {os.cpu_count()} cores, {platform.system()} "
-            f"{platform.release()}; one worker on one core, the load on the other; medians of {rounds} rounds of "
-            f"{setup.seconds:g} s, ratios of pairs within a round with their range. "
-            "Made by `python -m tests.benchmarks.compare`."
-        ),
-        "",
-        "Versions: " + ", ".join(REQUIREMENTS) + ".",
-        "",
-    ]
-    for results in found:
-        lines += [table(results), "", f"![{results.case.title}](plots/{results.case.key}.svg)", ""]
-        (plots / f"{results.case.key}.svg").write_text(plot(results))
-    (directory / "results.md").write_text("\n".join(lines))
-    values = {one.case.key: one.rounds for one in found}
-    (directory / "results.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,19 +29,30 @@ class Case:
     ideal: float = 0.0
     """Requests per second that cannot be exceeded; 0 if there is no such number."""
     kind: str = "throughput"
+    in_table: tuple[str, ...] = ()
+    """The servers that are measured by `--table`: what is promised is promised in relation to them."""
+    older: bool = False
+    """Whether it is for the older interpreter (`--older-python`)."""
+    proxied: bool = False
+    """Whether nginx is in front."""
 
 
 _JSON = json.dumps({"first": "smooth", **{f"field{n}": "x" * 20 for n in range(31)}}).encode()
 _WSGI = Options(interface="wsgi")
 
 
+_FASTEST = (OURS, "uvicorn", "granian")
+_WSGI_TABLE = (OURS, "granian", "gunicorn-gthread")
+
+
 def _asgi(key: str, title: str, load: Load, **targets: float) -> Case:
-    return Case(key, title, f"{MODULE}:asgi", load, asgi_peers(), targets=_names(targets))
+    return Case(key, title, f"{MODULE}:asgi", load, asgi_peers(), targets=_names(targets), in_table=_FASTEST)
 
 
 def _wsgi(key: str, title: str, load: Load, threads: int, ideal: float = 0.0, **targets: float) -> Case:
     options = Options(interface="wsgi", threads=threads)
-    return Case(key, title, f"{MODULE}:wsgi", load, wsgi_peers(), options, _names(targets), ideal)
+    promised = _WSGI_TABLE if "granian" in targets or ideal else ()
+    return Case(key, title, f"{MODULE}:wsgi", load, wsgi_peers(), options, _names(targets), ideal, in_table=promised)
 
 
 def _names(targets: dict[str, float]) -> dict[str, float]:
@@ -65,6 +76,18 @@ CASES = (
     _asgi("asgi-upload", "upload of 1 MiB", UPLOAD, best=1.0),
     _asgi("asgi-stream", "100 streamed chunks", STREAM, best=1.0),
     _asgi("asgi-close", "new connection per request", CLOSING, uvicorn=1.2, best=1.0),
+    Case("asgi-nginx", "behind nginx", f"{MODULE}:asgi", SMALL, asgi_peers(), in_table=_FASTEST, proxied=True),
+    Case("wsgi-nginx", "WSGI, behind nginx", f"{MODULE}:wsgi", SMALL, wsgi_peers(), _WSGI, proxied=True),
+    Case(
+        "asgi-small-older",
+        "small ASGI answer, CPython 3.11",
+        f"{MODULE}:asgi",
+        SMALL,
+        asgi_peers(),
+        targets={"uvicorn": 1.7, "granian": 1.0},
+        in_table=_FASTEST,
+        older=True,
+    ),
     Case(
         "asgi-log",
         "small ASGI answer, access log on",
@@ -92,6 +115,7 @@ CASES = (
             Load("/", connections=32, tool="echo", parameters={"size": size}),
             WEBSOCKET_PEERS,
             targets={BEST: 1.3},
+            in_table=(OURS, "granian", "uvicorn-sansio", "gunicorn-asgi"),
         )
         for size in (64, 4096)
     ),
@@ -104,6 +128,7 @@ CASES = (
             asgi_peers() if interface == "asgi" else wsgi_peers(),
             Options(interface=interface),
             kind="latency",
+            in_table=_FASTEST if interface == "asgi" else (),
         )
         for interface in ("asgi", "wsgi")
         for percent in (50, 80)
@@ -116,8 +141,33 @@ CASES = (
         asgi_peers(),
         Options(workers=2),
         kind="reload",
+        in_table=(OURS, "uvicorn", "granian", "gunicorn-asgi"),
     ),
-    Case("idle-http", "an idle keep-alive connection", f"{MODULE}:asgi", Load(), asgi_peers(), kind="idle"),
-    Case("idle-websocket", "an idle WebSocket", f"{MODULE}:asgi", Load(), WEBSOCKET_PEERS, kind="idle-websocket"),
-    Case("boot", "start-up and memory, one worker", f"{MODULE}:asgi", Load(), asgi_peers(), kind="boot"),
+    Case(
+        "idle-http",
+        "an idle keep-alive connection",
+        f"{MODULE}:asgi",
+        Load(),
+        asgi_peers(),
+        kind="idle",
+        in_table=_FASTEST,
+    ),
+    Case(
+        "idle-websocket",
+        "an idle WebSocket",
+        f"{MODULE}:asgi",
+        Load(),
+        WEBSOCKET_PEERS,
+        kind="idle-websocket",
+        in_table=_FASTEST,
+    ),
+    Case(
+        "boot",
+        "start-up and memory, one worker",
+        f"{MODULE}:asgi",
+        Load(),
+        asgi_peers(),
+        kind="boot",
+        in_table=_FASTEST,
+    ),
 )

@@ -1,16 +1,21 @@
 """One measurement of one server in one case; each kind returns its figures by name."""
 
+import os
 import resource
 import socket
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.compare.cases import Case
 from tests.benchmarks.compare.generators import Load, run_load
 from tests.benchmarks.compare.processes import BenchmarkError, Server
+from tests.load.connection import Target
+from tests.process.nginx import Nginx, find_nginx
 
 SERVER_CORES = {0}
 LOAD_CORES = {1}
@@ -27,6 +32,8 @@ class Setup:
     warm_up: float
     log: Path
     pinned: bool = True
+    older_python: str = ""
+    """For the cases that are about it; empty: they are left out."""
     rate: float = 1000.0
     """Requests per second that stand for the whole of the slowest peer's capacity."""
 
@@ -56,11 +63,11 @@ def _check_answer(load: Load, port: int) -> None:
 
 def _throughput(case: Case, name: str, setup: Setup) -> dict[str, float]:
     load_cores = LOAD_CORES if setup.pinned else None
-    with _server(case, name, setup) as server:
-        _check_answer(case.load, server.port)
-        run_load(case.load, server.port, setup.warm_up, load_cores)
+    with _server(case, name, setup) as server, _front(case, server.port, load_cores) as port:
+        _check_answer(case.load, port)
+        run_load(case.load, port, setup.warm_up, load_cores)
         before = server.cpu_seconds()
-        counted = run_load(case.load, server.port, setup.seconds, load_cores)
+        counted = run_load(case.load, port, setup.seconds, load_cores)
         cpu = server.cpu_seconds() - before
     requests = counted["requests"]
     return {
@@ -68,6 +75,26 @@ def _throughput(case: Case, name: str, setup: Setup) -> dict[str, float]:
         "per_cpu_second": requests / cpu if cpu else 0.0,
         **{key: value for key, value in counted.items() if key.startswith("p")},
     }
+
+
+@contextmanager
+def _front(case: Case, port: int, cores: set[int] | None) -> Iterator[int]:
+    """Put nginx in front of the server, on the load's core, if the case wants it; yield the port to send to."""
+    if not case.proxied:
+        yield port
+        return
+    if find_nginx() is None:
+        raise BenchmarkError("nginx is not installed")
+    mine = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory() as directory:
+        if cores:
+            os.sched_setaffinity(0, cores)  # what is started from here on keeps it
+        try:
+            nginx = Nginx(Path(directory) / "nginx", Target(port=port))
+        finally:
+            os.sched_setaffinity(0, mine)
+        with nginx:
+            yield nginx.port
 
 
 def _paced_load(case: Case, setup: Setup) -> Load:

@@ -72,6 +72,8 @@ def _granian(app: str, port: str, options: Options) -> list[str]:
         *("granian", "--interface", options.interface, app, "--port", port, "--workers", str(options.workers)),
         *(("--blocking-threads", str(options.threads)) if options.interface == "wsgi" else ()),
         *(("--access-log",) if options.access_log else ("--log-level", "warning")),
+        # It accepts no more connections than that, and 1,024 by default: too few for those that are only idle.
+        *("--backpressure", "4096"),
         *options.extra,
     ]
 

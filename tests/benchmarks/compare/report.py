@@ -98,11 +98,45 @@ def verdicts(results: Results) -> list[str]:
             if ratios:
                 met = "met" if median(ratios) >= least else "NOT met"
                 lines.append(f"- at least {least:g} of {peer} by {title}: {median(ratios):.2f}, {met}")
+    lines += _bounds(results)
     if results.case.ideal:
         ours = results.median(OURS, "per_second")
         if ours is not None:
             lines.append(f"- of the ideal {results.case.ideal:,.0f}/s: {ours / results.case.ideal:.2f}")
     return lines
+
+
+def _bounds(results: Results) -> list[str]:
+    """Judge what is promised by figures rather than ratios: latencies, memory, start-up."""
+    kind = results.case.kind
+    of = results.median
+    found: list[tuple[str, float | None, float | None]] = []
+    if kind == "latency":
+        peer = results.best_peer("p99", more=False)
+        if peer is not None:
+            # The best peer's own spread is what a difference must exceed to be one.
+            found.append((f"p99 at most {peer}'s highest", of(OURS, "p99"), max(results.values(peer, "p99"))))
+    elif kind == "reload":
+        steady = of(OURS, "steady_p99")
+        bound = None if steady is None else max(2 * steady, steady + 20)
+        found.append(("p99 with reloads at most 2 times the steady one or 20 ms more", of(OURS, "p99"), bound))
+        found.append(("failed requests", of(OURS, "failed"), 0.0))
+    elif kind == "idle":
+        theirs = of("uvicorn", "kib")
+        found.append(("at most 3.5 KiB", of(OURS, "kib"), 3.5))
+        found.append(("under half of uvicorn's", of(OURS, "kib"), None if theirs is None else theirs / 2))
+    elif kind == "idle-websocket":
+        found.append(("at most 8 KiB", of(OURS, "kib"), 8.0))
+    elif kind == "boot":
+        theirs = of("uvicorn", "worker_boot_seconds")
+        bound = None if theirs is None else 1.3 * theirs
+        found.append(("a worker's start at most 1.3 times uvicorn's", of(OURS, "worker_boot_seconds"), bound))
+        found.append(("PSS of a worker at most uvicorn's", of(OURS, "worker_pss_mib"), of("uvicorn", "worker_pss_mib")))
+    return [
+        f"- {what}: {_number(ours)} of {_number(bound)}, {'met' if ours <= bound else 'NOT met'}"
+        for what, ours, bound in found
+        if ours is not None and bound is not None
+    ]
 
 
 _BAR = 22
@@ -130,4 +164,35 @@ def plot(results: Results) -> str:
             f'<rect x="140" y="{y}" width="{width:.1f}" height="{_BAR - 6}" fill="{colour}"/>',
             f'<text x="{146 + width:.1f}" y="{y + 13}">{_number(value)}</text>',
         ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def overview(found: list[Results]) -> str:
+    """Render the ratio to each peer, by requests per CPU second, of all cases of throughput: one row for each pair."""
+    rows = [
+        (f"{results.case.title}: {name}", median(ratios), min(ratios), max(ratios))
+        for results in found
+        if results.case.kind == "throughput"
+        for name in results.case.servers
+        if name != OURS and (ratios := results.ratios(name, "per_cpu_second"))
+    ]
+    height = 48 + 18 * len(rows)
+    top = max([2.0, *(min(row[1] * 1.1, 10.0) for row in rows)])
+    unit = 330 / top
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{height}" font-family="sans-serif">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        '<text x="8" y="20" font-weight="bold">requests per CPU second: smoothserve / other, median and range</text>',
+    ]
+    for row, (title, middle, low, high) in enumerate(rows):
+        y = 34 + 18 * row
+        width, left, right = (unit * min(value, top) for value in (middle, low, high))
+        colour = "#0a7d55" if middle >= 1 else "#b4532a"
+        parts += [
+            f'<text x="8" y="{y + 11}" font-size="12">{title}</text>',
+            f'<rect x="330" y="{y + 1}" width="{width:.1f}" height="11" fill="{colour}"/>',
+            f'<path d="M{330 + left:.1f} {y + 6.5} H{330 + right:.1f}" stroke="black"/>',
+            f'<text x="{336 + max(width, right):.1f}" y="{y + 11}" font-size="12">{middle:.2f}</text>',
+        ]
+    parts.append(f'<path d="M{330 + unit:.1f} 30 V{height - 10}" stroke="#555" stroke-dasharray="3 3"/>')
     return "\n".join([*parts, "</svg>", ""])
