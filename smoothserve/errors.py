@@ -4,6 +4,7 @@ Every `SmoothserveError` is the user's to mend: its text is one line that says w
 and it is printed without a traceback. Anything else that escapes is a defect of ours and keeps its traceback.
 """
 
+import traceback
 from enum import IntEnum
 
 
@@ -86,3 +87,10 @@ class NoServerError(SmoothserveError):
     """A verb found no server to speak to."""
 
     exit_code = VerbCode.NO_SERVER
+
+
+def one_line(error: BaseException) -> str:
+    """Return what was raised, on one line: the qualified type and the message, without notes and line ends."""
+    shown = traceback.TracebackException(type(error), error, None)
+    shown.__notes__ = None
+    return " ".join(list(shown.format_exception_only())[-1].split())

@@ -6,7 +6,7 @@ import traceback
 from typing import Any, Literal
 
 from smoothserve.asgi.http import ASGICallable, Message
-from smoothserve.errors import BootError
+from smoothserve.errors import BootError, one_line
 
 _UNSUPPORTED = "the application does not support lifespan"
 
@@ -57,14 +57,11 @@ class Lifespan:
             trace = _render(self._error) if self._error is not None else ""
             if not trace and "\n" in self._startup_failed:
                 trace = self._startup_failed
-            # Starlette puts the whole traceback into the message; its last line says what was raised.
-            self._startup_failed = (self._startup_failed.strip().splitlines() or [""])[-1]
-            raise LifespanFailedError(f"the lifespan start-up failed: {self._startup_failed}".rstrip(": "), trace)
+            reason = _reason(self._startup_failed, self._error)
+            raise LifespanFailedError(f"the lifespan start-up failed: {reason}".rstrip(": "), trace)
         if self._error is not None:
             if self._mode == "on":
-                raise LifespanFailedError(
-                    f"the lifespan start-up raised {_last_line(self._error)}", _render(self._error)
-                )
+                raise LifespanFailedError(f"the lifespan start-up raised {one_line(self._error)}", _render(self._error))
             self._say_unsupported(self._error)
         elif self._stopped.is_set() and not self._completed:
             if self._mode == "on":
@@ -80,12 +77,12 @@ class Lifespan:
         else who had `lifespan.startup` in hand was most likely starting up, and what it was to set up is missing.
         """
         if not self._startup_received or isinstance(error, _ForeignMessageError):
-            self._error_log.info("%s (raised %s): serving without", _UNSUPPORTED, _last_line(error))
+            self._error_log.info("%s (raised %s): serving without", _UNSUPPORTED, one_line(error))
             return
         self._error_log.error(
             "%s (raised %s during start-up): serving without; with --lifespan on this fails the boot",
             _UNSUPPORTED,
-            _last_line(error),
+            one_line(error),
             exc_info=_without_our_frame(error),
         )
 
@@ -157,9 +154,11 @@ def _render(error: BaseException) -> str:
     return "".join(traceback.format_exception(_without_our_frame(error)))
 
 
-def _last_line(error: BaseException) -> str:
-    """Return what was raised, on one line: a message may have several."""
-    return " ".join(traceback.format_exception_only(error)[-1].split())
+def _reason(message: str, error: BaseException | None) -> str:
+    """Return the application's message on one line; of a traceback, which Starlette sends, what was raised."""
+    if not message.startswith("Traceback (most recent call last)"):
+        return " ".join(message.split())
+    return one_line(error) if error is not None else (message.strip().splitlines() or [""])[-1].strip()
 
 
 def _without_our_frame(error: BaseException) -> BaseException:

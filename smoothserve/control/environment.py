@@ -7,6 +7,7 @@ empty lines, `export` before a name, single quotes (as they stand) and double qu
 from collections.abc import Mapping, Sequence
 
 from smoothserve.errors import FileError
+from smoothserve.rereading import read_again
 
 #: sd_notify(3) and sd_listen_fds(3).
 MANAGERS = frozenset(
@@ -31,8 +32,7 @@ def worker_environment(
 def read_env_file(path: str) -> dict[str, str]:
     """Read a file of NAME=VALUE lines. Raise `FileError` that names the line which cannot be understood."""
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            text = file.read()
+        text = read_again(path).decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise FileError(f"--env-file {path} cannot be read: {error.strerror or error}") from None
     values: dict[str, str] = {}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smoothserve.errors import FileError
+from smoothserve.rereading import read_again
 
 ACCESS_LOGGER = "smoothserve.access"
 ERROR_LOGGER = "smoothserve.error"
@@ -52,8 +53,7 @@ def read_log_config(path: str) -> LogConfig:
     if kind == "YAML":
         raise FileError(f"--log-config {path}: YAML is not read: write it as TOML or JSON")
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode()
+        text = read_again(path).decode()
         if suffix in _INI:
             return _read_ini(path, text)
         values = json.loads(text) if kind == "JSON" else tomllib.loads(text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smoothserve.errors import SettingsError
+from smoothserve.rereading import read_again
 from smoothserve.settings.kinds import NotAllowedError, printable, show
 from smoothserve.settings.setting import Setting
 from smoothserve.settings.table import BIND_PARTS, TABLE
@@ -18,6 +19,7 @@ from smoothserve.settings.table import BIND_PARTS, TABLE
 PROJECT_FILE = "pyproject.toml"
 #: The table of `pyproject.toml` that holds our settings; in any other file they stand at the top.
 PROJECT_TABLE = ("tool", "smoothserve")
+_PYTHON_FILE = "gunicorn's Python files are not read: docs/how-to/move-from-gunicorn-or-uvicorn.md says what to write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,7 @@ def read_file(path: str) -> Source:
 def load_toml(path: str) -> dict[str, Any]:
     """Load a TOML file. Raise `SettingsError` if there is none, or it cannot be read or parsed."""
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_again(path).decode())
     except FileNotFoundError:
         raise refusal(f"configuration file {path} does not exist: correct --config") from None
     except OSError as error:
@@ -133,7 +134,8 @@ def load_toml(path: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise refusal(f"configuration file {path} is not UTF-8, so it is not TOML") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise refusal(f"configuration file {path} is not TOML: {' '.join(str(error).split())}") from None
+        hint = f" ({_PYTHON_FILE})" if path.endswith(".py") else ""
+        raise refusal(f"configuration file {path} is not TOML{hint}: {' '.join(str(error).split())}") from None
 
 
 def _project_table(values: dict[str, Any]) -> dict[str, Any] | None:

@@ -67,7 +67,7 @@ from smoothserve.worker.host import (
     set_title,
     take_signals,
 )
-from smoothserve.worker.loader import detect_interface, load_application
+from smoothserve.worker.loader import find_interface, load_application
 from smoothserve.worker.process import Lifecycle, Worker
 from smoothserve.worker.recycling import lifetime_limit, memory_limit, request_limit, timeout_limit
 from smoothserve.wsgi.application import WSGIApplication
@@ -150,7 +150,7 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
             stack.callback(_close, loop)
         with contextlib.suppress(Exception):  # the application's policy: it may have its own idea, we need none
             asyncio.set_event_loop(loop)
-        interface = settings.interface if settings.interface != "auto" else detect_interface(app, settings.app)
+        interface = find_interface(app, settings.app, settings.interface)
         logs = WorkerLogs(
             error_file=settings.error_logfile,
             level=settings.log_level,

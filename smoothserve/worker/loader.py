@@ -8,11 +8,17 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, cast
 
-from smoothserve.errors import BootError
+from smoothserve.errors import BootError, one_line
 
 Interface = Literal["asgi", "wsgi"]
+
+_ASGI2 = (
+    "{} takes one argument, as ASGI 2 applications do, which are not served: "
+    "wrap it with asgiref.compatibility.guarantee_single_callable"
+)
 
 
 class AppNotFoundError(BootError):
@@ -39,19 +45,34 @@ def load_application(spec: str, *, app_dir: str, factory: bool) -> Any:
     importlib.invalidate_caches()
     module = _import(module_name, app_dir)
     target = module
-    for name in attribute.split("."):
+    path = attribute.split(".")
+    for depth, name in enumerate(path):
         try:
-            target = getattr(target, name)
-        except AttributeError:
-            raise AppNotFoundError(_no_attribute(spec, module_name, target, name)) from None
+            found = getattr(target, name)
+        except BaseException as error:  # a module's __getattr__ and a property are the application's code
+            if isinstance(error, AttributeError) and _is_missing(error, target, name):
+                raise AppNotFoundError(_no_attribute(spec, module, path[:depth], target, name)) from None
+            raise _failed(f"looking up {name!r} for {spec} raised", error) from error
+        target = found
     if factory:
-        if not callable(target):
-            raise AppNotFoundError(f"{spec} is not callable, so it is no factory: leave --factory out")
-        try:
-            target = target()
-        except BaseException as error:  # sys.exit, too
-            raise _failed(f"the factory {spec} raised", error, 1) from error
+        target = _make(target, spec)
     return target
+
+
+def _make(factory: Any, spec: str) -> Any:
+    if not callable(factory):
+        raise AppNotFoundError(f"{spec} is not callable, so it is no factory: leave --factory out")
+    try:
+        made = factory()
+    except BaseException as error:  # sys.exit, too
+        raise _failed(f"the factory {spec} raised", error) from error
+    if inspect.iscoroutine(made):
+        made.close()
+        raise AppNotFoundError(
+            f"the factory {spec} is async, and no event loop runs yet when it is called: "
+            "make it a plain function, and await in the lifespan start-up"
+        )
+    return made
 
 
 def _import(module_name: str, app_dir: str) -> Any:
@@ -64,48 +85,62 @@ def _import(module_name: str, app_dir: str) -> Any:
                 f"no module named {error.name!r} in {app_dir} or on sys.path: "
                 "name the application as MODULE:ATTRIBUTE, and its directory with --app-dir"
             ) from None
-        raise _failed(f"importing {module_name} raised", error, 0) from error
+        raise _failed(f"importing {module_name} raised", error) from error
     except BaseException as error:  # sys.exit at import, too, fails the boot and nothing more
-        raise _failed(f"importing {module_name} raised", error, 0) from error
+        raise _failed(f"importing {module_name} raised", error) from error
 
 
-def _failed(what: str, error: BaseException, own_frames: int) -> AppFailedError:
-    last = traceback.format_exception_only(error)[-1].strip()
+def _failed(what: str, error: BaseException) -> AppFailedError:
     trace = error.__traceback__
-    if isinstance(error, SyntaxError) and _is_import_machinery(trace):
-        trace = None
-    while trace is not None and (own_frames >= 0 or _is_import_frame(trace.tb_frame.f_code.co_filename)):
-        own_frames -= 1
+    # What comes before the application's first frame is ours and the import system's.
+    while trace is not None and _is_servers_frame(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
-    while trace is not None and _is_import_frame(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    # format_exception drops importlib's frames only where all of them are; the loop above drops the leading ones.
     text = "".join(traceback.format_exception(type(error), error, trace))
-    return AppFailedError(f"{what} {last}", text)
+    return AppFailedError(f"{what} {one_line(error)}", text)
 
 
-def _is_import_frame(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or filename.endswith("importlib/__init__.py")
+def _is_servers_frame(filename: str) -> bool:
+    return (
+        filename == __file__ or filename.startswith("<frozen importlib") or filename.endswith("importlib/__init__.py")
+    )
 
 
-def _is_import_machinery(trace: Any) -> bool:
-    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)]
-    return all(_is_import_frame(name) for name in frames[1:])
+def _is_missing(error: AttributeError, target: Any, name: str) -> bool:
+    """Say whether the attribute is not there; false if it is, and raised the error while it was made."""
+    if error.__traceback__ is None or error.__traceback__.tb_next is None:
+        return True  # no code of the application's has run
+    if error.name != name or error.obj is not target:
+        return False
+    try:
+        inspect.getattr_static(target, name)
+    except AttributeError:
+        return True
+    return False
 
 
-def _no_attribute(spec: str, module_name: str, target: Any, name: str) -> str:
+def _no_attribute(spec: str, module: ModuleType, path: list[str], target: Any, name: str) -> str:
     names = [one for one in vars(target) if not one.startswith("_")] if hasattr(target, "__dict__") else []
     near = difflib.get_close_matches(name, names, n=1)
     hint = f", did you mean {near[0]!r}?" if near else ""
-    path = getattr(target, "__file__", None)
-    where = f" ({os.path.abspath(path)})" if path else ""
-    return f"{module_name}{where} has no attribute {name!r}{hint} (asked for by {spec!r})"
+    file = getattr(module, "__file__", None)
+    where = f" ({os.path.abspath(file)})" if file else ""
+    owner = f"{'.'.join(path)} ({_described(target)}) in " if path else ""
+    return f"{owner}{module.__name__}{where} has no attribute {name!r}{hint} (asked for by {spec!r})"
 
 
-def detect_interface(app: Any, spec: str) -> Interface:
-    """See whether `app` is an ASGI 3 or a WSGI application. Raise `AppNotFoundError` if that cannot be told."""
+def find_interface(app: Any, spec: str, interface: str) -> Interface:
+    """Return the interface that was named, or detect it for `auto`. Raise `AppNotFoundError` for no application."""
     if not callable(app):
-        raise AppNotFoundError(f"{spec} is {_described(app)}, not a callable: it is no WSGI or ASGI application")
+        hint = ""
+        if inspect.iscoroutine(app):
+            app.close()
+            hint = ", which an async function returned: make it a plain function, and await in the lifespan start-up"
+        raise AppNotFoundError(f"{spec} is {_described(app)}, not a callable: it is no WSGI or ASGI application{hint}")
+    return detect_interface(app, spec) if interface == "auto" else cast("Interface", interface)
+
+
+def detect_interface(app: Callable[..., Any], spec: str) -> Interface:
+    """See whether `app` is an ASGI 3 or a WSGI application. Raise `AppNotFoundError` if that cannot be told."""
     call: Callable[..., Any] = app
     while isinstance(call, partial):
         call = call.func
@@ -114,6 +149,8 @@ def detect_interface(app: Any, spec: str) -> Interface:
             return "asgi"
         instance_call = vars(call).get("__call__") or getattr(call, "__call__", None)  # noqa: B004 - the class's own
         if inspect.iscoroutinefunction(instance_call):
+            if _is_asgi2_class(call, instance_call):
+                raise AppNotFoundError(_ASGI2.format(spec))
             raise AppNotFoundError(
                 f"{spec} is a class whose instances are ASGI applications: name an instance, or use --factory"
             )
@@ -135,6 +172,8 @@ def _by_signature(app: Any, spec: str) -> Interface:
             return "asgi"
         if fits == [2] or {"environ", "start_response"} <= names:
             return "wsgi"
+        if not fits and _takes(signature, 1):
+            raise AppNotFoundError(_ASGI2.format(spec))
         if not fits:
             hint = "; if it makes the application, use --factory" if _takes(signature, 0) else ""
             raise AppNotFoundError(
@@ -146,6 +185,13 @@ def _by_signature(app: Any, spec: str) -> Interface:
     )
 
 
+def _is_asgi2_class(kind: type, instance_call: Any) -> bool:
+    try:
+        return _takes(inspect.signature(kind), 1) and not _takes(inspect.signature(instance_call), 4)
+    except (TypeError, ValueError):
+        return False
+
+
 def _takes(signature: inspect.Signature, count: int) -> bool:
     try:
         signature.bind(*[None] * count)
@@ -155,5 +201,9 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
 
 
 def _described(value: Any) -> str:
-    kind = type(value).__name__
-    return f"a {kind}" if kind != "NoneType" else "None"
+    if value is None:
+        return "None"
+    if inspect.ismodule(value):
+        return f"the module {value.__name__}"
+    kind = f"class {value.__name__}" if inspect.isclass(value) else type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"

@@ -1,6 +1,7 @@
 """A broken deploy costs nothing: the old code answers on, the log says why, and the next good HUP works."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,16 @@ def test_a_deploy_that_does_not_import_costs_nothing(serve: Serve, directory: Ap
     if what in TRACEBACKS:
         assert TRACEBACKS[what] in server.log()
         assert 'app.py", line' in server.log()
+
+
+@pytest.mark.parametrize(("app", "interface", "broken"), [("asgi_load", "asgi", "None"), ("wsgi_load", "wsgi", "42")])
+def test_a_deploy_of_what_is_no_application_costs_nothing_where_the_interface_is_named(
+    serve: Serve, tmp_path: Path, app: str, interface: str, broken: str
+) -> None:
+    directory = AppDirectory(tmp_path / interface, app)
+    server = serve(directory, "--workers", "2", "--interface", interface)
+    reason = refuse_under_load(directory, server, after=f"\n\napp = {broken}\n")
+    assert "not a callable: it is no WSGI or ASGI application" in reason
 
 
 def test_a_failing_lifespan_costs_nothing(serve: Serve, directory: AppDirectory) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,17 @@ def test_a_reload_brings_what_file_and_environment_file_say_by_then(serve: Serve
     assert Answer(server, "/raise").status == 500
     server.wait_log("RuntimeError: told")
     assert server.log().count("request refused with 414") == 1
+
+
+def test_a_file_that_became_a_pipe_refuses_the_reload_and_holds_nobody_up(serve: Serve, place: AppDirectory) -> None:
+    server = serve(place, "--config", "settings.toml", app="telling:made")
+    (place.path / "settings.toml").unlink()
+    os.mkfifo(place.path / "settings.toml")
+    assert "name a regular file" in server.reload_refused()
+    (place.path / "settings.toml").unlink()
+    (place.path / "settings.toml").write_text(FILE)
+    (place.path / "work" / "told.env").unlink()
+    os.mkfifo(place.path / "work" / "told.env")
+    assert "name a regular file" in server.reload_refused()
+    assert Answer(server, "/x").told["variables"]["TOLD_FILE"] == "yes"
+    assert server.stop() == 0

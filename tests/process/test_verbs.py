@@ -195,6 +195,10 @@ def test_check_says_whether_code_would_boot(directory: AppDirectory) -> None:
     bad = verb("check", "app:app", cwd=directory.path)
     assert (bad.returncode, bad.stdout) == (VerbCode.REFUSED, "")
     assert "RuntimeError: broken deploy" in bad.stderr
+    directory.deploy("2", after="\n\napp = None\n")
+    nothing = verb("check", "app:app", "--interface", "asgi", cwd=directory.path)
+    assert (nothing.returncode, nothing.stdout) == (VerbCode.REFUSED, "")
+    assert "app:app is None, not a callable" in nothing.stderr
     directory.deploy("3", before=BROKEN["kills itself at import"])
     killed = verb("check", "app:app", cwd=directory.path)
     assert killed.returncode == VerbCode.REFUSED

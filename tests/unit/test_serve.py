@@ -103,6 +103,8 @@ def test_nothing_is_executed_where_directory_or_interpreter_are_missing() -> Non
     [
         ({"env_file": "missing.env"}, r"--env-file .*/missing\.env cannot be read"),
         ({"env_file": "bad.env"}, r"bad\.env, line 1: this is not NAME=VALUE"),
+        ({"env_file": "fifo"}, r"/fifo cannot be read: it is no regular file"),
+        ({"log_config": "fifo"}, r"/fifo cannot be read: it is no regular file"),
         ({"error_logfile": "missing/error.log"}, r"missing/error\.log cannot be opened: its directory does not exist"),
         ({"access_logfile": "missing/access.log"}, r"missing/access\.log cannot be opened: its directory"),
         ({"app_dir": "missing"}, r"--app-dir .*/missing is no directory"),
@@ -110,10 +112,11 @@ def test_nothing_is_executed_where_directory_or_interpreter_are_missing() -> Non
 )
 def test_nothing_is_executed_where_a_file_cannot_be_used(directory: Path, flags: dict[str, Any], says: str) -> None:
     (directory / "bad.env").write_text("no assignment\n")
+    os.mkfifo(directory / "fifo")
     with pytest.raises(FileError, match=says) as caught:
         serve({"app": "a:b", **flags}, None, _must_not_execute)
     assert caught.value.exit_code is ExitCode.FILE_FAILED
-    assert sorted(one.name for one in directory.iterdir()) == ["bad.env"]
+    assert sorted(one.name for one in directory.iterdir()) == ["bad.env", "fifo"]
 
 
 def test_the_env_file_and_the_applications_directory_are_looked_for_where_the_workers_work(directory: Path) -> None:

@@ -123,6 +123,29 @@ def test_a_failed_start_up_fails_the_boot_with_its_message(mode: str) -> None:
     asyncio.run(scenario())
 
 
+def test_the_reason_is_one_line_without_notes() -> None:
+    async def raising_much(scope: Any, receive: Any, send: Any) -> None:
+        error = ValueError("one\ntwo")
+        error.add_note("a note")
+        raise error
+
+    async def telling_much(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database\n  at db:5432\n"})
+
+    async def scenario() -> None:
+        one, _ = lifespan(raising_much, "on")
+        with pytest.raises(LifespanFailedError) as info:
+            await one.startup()
+        assert str(info.value) == "the lifespan start-up raised ValueError: one two"
+        one, _ = lifespan(telling_much)
+        with pytest.raises(LifespanFailedError) as info:
+            await one.startup()
+        assert str(info.value) == "the lifespan start-up failed: no database at db:5432"
+
+    asyncio.run(scenario())
+
+
 def test_starlettes_failure_shows_the_line_and_the_traceback() -> None:
     from contextlib import asynccontextmanager
 
@@ -131,7 +154,9 @@ def test_starlettes_failure_shows_the_line_and_the_traceback() -> None:
     @asynccontextmanager
     async def broken(app: Any) -> Any:
         if app is not None:
-            raise RuntimeError("no database")
+            error = RuntimeError("no database")
+            error.add_note("a note")
+            raise error
         yield
 
     async def scenario() -> None:

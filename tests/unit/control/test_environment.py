@@ -61,6 +61,21 @@ def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path) -> None:
         read_env_file(str(tmp_path / "none"))
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_is_refused_at_once_and_the_null_device_is_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"SECRET=x\n")
+        for path in (str(tmp_path / "fifo"), f"/dev/fd/{reading}"):
+            with pytest.raises(FileError, match=r"it is read again for each worker: name a regular file"):
+                read_env_file(path)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert read_env_file(os.devnull) == {}
+
+
 def test_bytes_that_are_not_utf_8_arrive_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "env"
     path.write_bytes(b"\xef\xbb\xbfNAME=\xff\r\n")

@@ -132,6 +132,26 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "UTF-8" in refusal(str(tmp_path / "latin.toml"))
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_is_refused_at_once_and_the_null_device_is_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.toml")
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"threads = 3\n")
+        for path in (str(tmp_path / "fifo.toml"), f"/dev/fd/{reading}"):
+            assert "it is read again for each worker: name a regular file" in refusal(path)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert read_file(os.devnull) == {}
+
+
+def test_the_python_file_of_another_server_is_told_what_is_wanted(tmp_path: Path) -> None:
+    said = refusal(write(tmp_path / "gunicorn.conf.py", "import os\nworkers = os.cpu_count()\n"))
+    assert "docs/how-to/move-from-gunicorn-or-uvicorn.md" in said
+    assert "TOML" in said
+
+
 def test_the_file_is_found(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
