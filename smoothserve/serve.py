@@ -23,6 +23,7 @@ from smoothserve.logs.standard import flush_standard_streams
 from smoothserve.settings import Settings, load_settings
 from smoothserve.settings.certificates import tls_options
 from smoothserve.settings.development import watched_directories
+from smoothserve.settings.sources import unknown_variables
 
 MASTER_MODULE = "smoothserve.master"
 #: Blocked through the exec, since by default they would end the master before its handlers stand; it lets them
@@ -69,7 +70,7 @@ def prepare(flags: Mapping[str, Any], config: str | None, *, ready_fd: int = -1)
     python = find_interpreter(settings.python, script, sys.executable, working_directory(settings.chdir, {}, directory))
     if not _same_environment(python, sys.executable):
         _probe(python)
-    warnings = _check_files(settings, directory)
+    warnings = unknown_variables(os.environ) + _check_files(settings, directory)
     identity = _check_accounts(settings)
     if settings.reload:
         watched_directories(settings, directory)

@@ -30,10 +30,19 @@ class Lifespan:
     `lifespan.startup.failed` fails the boot in any case.
     """
 
-    def __init__(self, app: ASGICallable, mode: Literal["auto", "on", "off"], error_log: logging.Logger) -> None:
+    def __init__(
+        self,
+        app: ASGICallable,
+        mode: Literal["auto", "on", "off"],
+        error_log: logging.Logger,
+        *,
+        speaks: bool = True,
+    ) -> None:
+        """`speaks` is false where a sibling says already that the application is served without lifespan."""
         self._app = app
         self._mode = mode
         self._error_log = error_log
+        self._unsupported_level = logging.INFO if speaks else logging.DEBUG
         self._events: asyncio.Queue[Message] = asyncio.Queue()
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -68,7 +77,7 @@ class Lifespan:
                 raise LifespanFailedError(
                     "the application returned from its lifespan call before start-up was complete"
                 )
-            self._error_log.info("%s (its call returned): serving without", _UNSUPPORTED)
+            self._error_log.log(self._unsupported_level, "%s (its call returned): serving without", _UNSUPPORTED)
 
     def _say_unsupported(self, error: BaseException) -> None:
         """Say that the application is served without lifespan, and how sure it is that this is what was meant.
@@ -77,7 +86,8 @@ class Lifespan:
         else who had `lifespan.startup` in hand was most likely starting up, and what it was to set up is missing.
         """
         if not self._startup_received or isinstance(error, _ForeignMessageError):
-            self._error_log.info("%s (raised %s): serving without", _UNSUPPORTED, one_line(error))
+            text = "%s (raised %s): serving without"
+            self._error_log.log(self._unsupported_level, text, _UNSUPPORTED, one_line(error))
             return
         self._error_log.error(
             "%s (raised %s during start-up): serving without; with --lifespan on this fails the boot",

@@ -48,7 +48,7 @@ class LogFile:
             self._lost += text.count("\n")
             return
         if self._lost and not self._waiting:
-            data = f"[{self._lost} log lines were lost: nobody read them]\n".encode() + data
+            data = f"[{self._lost} log lines were lost: nobody read them, or the disk was full]\n".encode() + data
             self._lost = 0
         self._waiting += data
         self.flush()

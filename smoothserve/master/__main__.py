@@ -23,6 +23,7 @@ from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.lines import Level, Log, parse_level
 from smoothserve.logs.standard import open_standard_streams
 from smoothserve.master.companion import Companion
+from smoothserve.master.descriptors import limit_warning, soft_limit
 from smoothserve.master.desk import Desk
 from smoothserve.master.dumps import Dumper
 from smoothserve.master.herald import Herald
@@ -40,6 +41,7 @@ from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, UnixAccess, open_listener
 from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
 from smoothserve.settings.development import for_development, watched_directories
+from smoothserve.settings.sources import unknown_variables
 
 if TYPE_CHECKING:
     from smoothserve.logs.master import MasterLogs
@@ -81,6 +83,9 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     loader = Loader(launch, settings, log)
     loader.configure_logging(settings)
     log.write(Level.INFO, f"smoothserve {__version__} starting: {workers} for {settings.app}, {python}")
+    for warning in [*unknown_variables(os.environ), limit_warning(soft_limit(), settings.max_connections)]:
+        if warning:
+            log.write(Level.WARNING, warning)
     pid_file = PidFile(settings.pid_file) if settings.pid_file else None
     if pid_file is not None:
         pid_file.check()

@@ -1,6 +1,7 @@
 """The PID file: written by rename, never another live master's, removed only while it is still ours."""
 
 import contextlib
+import errno
 import os
 
 from smoothserve.errors import FileError
@@ -46,9 +47,7 @@ class PidFile:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            raise FileError(
-                f"the PID file {self.path} cannot be written: {error.strerror}: check its directory and permissions"
-            ) from None
+            raise FileError(f"the PID file {self.path} cannot be written: {_advice(error)}") from None
 
     def remove(self) -> None:
         """Remove the file if it still holds our process number."""
@@ -59,6 +58,14 @@ class PidFile:
     def _read(self) -> str:
         with open(self.path, encoding="ascii", errors="replace") as file:
             return file.read(64).strip()
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"{error.strerror}: free some there, or choose another --pid-file"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return "its directory does not exist: create it, or choose another --pid-file"
+    return f"{error.strerror}: check the permissions of its directory, or choose another --pid-file"
 
 
 def _create(path: str, flags: int) -> int:

@@ -86,6 +86,8 @@ def _check_host_and_port(text: str) -> str:
         if _HOST.match(text) or text.endswith("]"):
             raise NotAllowedError(f"has no port: write {text}:{DEFAULT_PORT}")
         raise NotAllowedError(f"is not {BIND_FORMS}")
+    if _is_ipv6(host) and _PORT.match(port) and int(port) <= 65535:
+        raise NotAllowedError(f"needs brackets around the address: write [{host}]:{port}")
     if _is_ipv6(text) and not text.startswith("["):
         raise NotAllowedError(f"needs brackets and a port: write [{text}]:{DEFAULT_PORT}")
     if not _PORT.match(port) or int(port) > 65535:

@@ -175,6 +175,8 @@ class Several:
     separator: str
     is_set: bool = False
     """Whether there must be one at least, and none twice."""
+    twice_if_ends: str = "\0"
+    """With this at its end, an item of a set may be there twice."""
     splits: bool = False
     """Whether each item given may be several, with the separator between them."""
 
@@ -203,7 +205,7 @@ class Several:
         checked: list[str] = []
         for item in items:
             normal = self._check_item(item, alone=items is not value or len(items) == 1)
-            if self.is_set and normal in checked:
+            if self.is_set and normal in checked and not normal.endswith(self.twice_if_ends):
                 raise NotAllowedError(f"has {show(item)} twice")
             checked.append(normal)
         if self.is_set and not checked:

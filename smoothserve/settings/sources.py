@@ -13,7 +13,7 @@ from typing import Any
 from smoothserve.errors import SettingsError
 from smoothserve.rereading import read_again
 from smoothserve.settings.kinds import NotAllowedError, printable, show
-from smoothserve.settings.setting import Setting
+from smoothserve.settings.setting import ENVIRONMENT_PREFIX, Setting
 from smoothserve.settings.table import BIND_PARTS, TABLE
 
 PROJECT_FILE = "pyproject.toml"
@@ -84,6 +84,16 @@ def read_environment(environ: Mapping[str, str]) -> Source:
         for setting in TABLE
         if environ.get(setting.env)
     }
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that looks like one of ours and is none: most likely it is misspelt."""
+    known = {setting.env for setting in TABLE}
+    return [
+        f"environment variable {printable(name)} is ignored: there is no such setting{_nearest(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
 
 
 def read_fallback(setting: Setting, environ: Mapping[str, str]) -> Given | None:

@@ -50,7 +50,8 @@ _FILE = Text("FILE", "a file", check_path)
 _LOG_FILE = Text("FILE", "a file, or - for the standard stream", check_path)
 _USER = Text("USER", "the name or number of a user", check_account)
 _GROUP = Text("GROUP", "the name or number of a group", check_account)
-_ADDRESSES = Several(Text("ADDRESS", BIND_FORMS, check_bind), ",", is_set=True)
+#: Port 0 is another one each time.
+_ADDRESSES = Several(Text("ADDRESS", BIND_FORMS, check_bind), ",", is_set=True, twice_if_ends=":0")
 _PROXIES = Several(
     Text("ADDRESS", "an address, a network such as 10.0.0.0/8, unix: or *", check_proxy), ",", splits=True
 )

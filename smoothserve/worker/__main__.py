@@ -215,7 +215,7 @@ def _assemble(
     if interface == "wsgi":
         application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, drain, follow_saturation)
     else:
-        application, lifecycle = _asgi(app, settings, loop, defaults, error_log, drain)
+        application, lifecycle = _asgi(app, settings, loop, defaults, error_log, drain, launch.slot)
     scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows, launch.measure_words)
     limits = Limits(
         settings.max_request_line_bytes,
@@ -339,8 +339,9 @@ def _asgi(
     defaults: DefaultHeaders,
     error_log: logging.Logger,
     drain: Drain,
+    slot: int,
 ) -> tuple[ASGIApplication, Lifespan]:
-    lifespan = Lifespan(app, cast("Any", settings.lifespan), error_log)
+    lifespan = Lifespan(app, cast("Any", settings.lifespan), error_log, speaks=slot == 0)
     application = ASGIApplication(
         app,
         loop=loop,

@@ -5,6 +5,7 @@ in memory. The disk is written to on the loop's executor, so that a slow disk do
 """
 
 import asyncio
+import errno
 import io
 import tempfile
 import threading
@@ -17,6 +18,16 @@ BATCH_BYTES = 256 * 1024
 
 class ClientDisconnectedError(ConnectionError):
     """The client has gone: raised by `wsgi.input` and by `write()`, and no fault of the application's."""
+
+
+def storage_advice(error: OSError) -> str:
+    """Say what is wrong with the place of temporary files, and what to do."""
+    what = error.strerror or f"{error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        what += ": free some space there, or name another directory with TMPDIR"
+    elif error.errno == errno.EFBIG:
+        what += ": raise ulimit -f (LimitFSIZE)"
+    return f"{what}; temporary files are in {tempfile.gettempdir()}"
 
 
 class BodyFlow(Protocol):

@@ -10,7 +10,7 @@ from wsgiref.types import WSGIEnvironment
 
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
-from smoothserve.wsgi.body import AwaitedInput, RequestBody
+from smoothserve.wsgi.body import AwaitedInput, RequestBody, storage_advice
 from smoothserve.wsgi.call import Call
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class WSGIExchange(Call):
         if self._submitted or self._reported:
             return
         if self._body is not None and self._body.error is not None:
-            self._log_error(f"the request body could not be stored ({self._body.error})")
+            self._log_error(f"the request body could not be stored ({storage_advice(self._body.error)})")
             self._give_up()
             self._write()
             self._report()

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -114,8 +115,18 @@ def test_nothing_is_written_through_what_somebody_has_put_in_its_way(tmp_path: P
     assert not ahead.exists()
 
 
+def test_a_full_disk_is_named_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("smoothserve.master.pidfile.os.rename", full)
+    with pytest.raises(FileError, match="No space left on device: free some there, or choose another --pid-file"):
+        PidFile(str(tmp_path / "pid")).write()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_cannot_be_written_gets_one_line(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="cannot be written: No such file"):
+    with pytest.raises(FileError, match="cannot be written: its directory does not exist: create it"):
         PidFile(str(tmp_path / "none" / "pid")).write()
     with pytest.raises(FileError, match="cannot be read: Is a directory"):
         PidFile(str(tmp_path)).write()

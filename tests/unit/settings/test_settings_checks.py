@@ -95,6 +95,8 @@ def test_an_address_has_a_normal_form(text: str, normal: str) -> None:
         ("localhost", "write localhost:8000"),
         ("[::1]", "write [::1]:8000"),
         ("::1", "needs brackets and a port: write [::1]:8000"),
+        ("::1:8000", "needs brackets around the address: write [::1]:8000"),
+        ("2001:db8::7:443", "needs brackets around the address: write [2001:db8::7]:443"),
         ("*:8000", "write 0.0.0.0"),
         ("127.0.0.1:65536", "with a port from 0 to 65535"),
         ("127.0.0.1:http", "with a port from 0 to 65535"),

@@ -138,3 +138,10 @@ def test_a_list_that_splits_takes_several_in_one_item() -> None:
     kind = Several(UPPER, ",", splits=True)
     assert kind.check(["a, b", "c"]) == kind.check("a,b,c") == kind.parse("a,b,c") == ["A", "B", "C"]
     assert kind.check([""]) == []
+
+
+def test_an_item_of_a_set_may_be_there_twice_if_its_end_says_so() -> None:
+    kind = Several(UPPER, ",", is_set=True, twice_if_ends=":0")
+    assert kind.parse("A:0,A:0") == ["A:0", "A:0"]
+    with pytest.raises(NotAllowedError, match="twice"):
+        kind.parse("A:1,A:1")

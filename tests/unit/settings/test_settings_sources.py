@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smoothserve.errors import ExitCode, SettingsError
-from smoothserve.settings.sources import find_file, read_environment, read_file, read_flags
+from smoothserve.settings.sources import find_file, read_environment, read_file, read_flags, unknown_variables
 
 
 def values(source: object) -> dict[str, object]:
@@ -25,6 +25,14 @@ def refusal(path: str) -> str:
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code is ExitCode.USAGE
     return str(caught.value)
+
+
+def test_variables_that_look_like_ours_and_are_none_are_named_with_the_nearest() -> None:
+    environ = {"SMOOTHSERVE_WOKERS": "3", "SMOOTHSERVE_WORKERS": "2", "SMOOTHSERVE_XYZZY": "", "OTHER_WOKERS": "1"}
+    misspelt, strange = unknown_variables(environ)
+    assert misspelt.startswith("environment variable SMOOTHSERVE_WOKERS is ignored: there is no such setting")
+    assert misspelt.endswith(", did you mean SMOOTHSERVE_WORKERS?")
+    assert strange.startswith("environment variable SMOOTHSERVE_XYZZY is ignored: there is no such setting")
 
 
 def test_flags_are_read_as_text_or_as_values() -> None:
