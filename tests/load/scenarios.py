@@ -67,6 +67,20 @@ class Client:
             await self._see_closed(connection, asks[-1].token)
         return verdicts
 
+    async def ask_in_vain(self, ask: Ask, expected: Outcome) -> None:
+        """Send a request whose answer must fail in one way and no other; only another outcome is reported."""
+        connection = await self._connected([ask])
+        if connection is None:
+            return
+        (verdict,) = await ask_all(connection, [ask], self.run.timeout)
+        if verdict.outcome is not expected:
+            detail = f"{verdict.outcome.value} ({verdict.detail}) instead of {expected.value}"
+            self._report_misbehaviour(ask.token, detail, connection)
+        if connection.end is not None or verdict.outcome is not expected:
+            self._forget()
+        elif connection.announced_close:
+            await self._see_closed(connection, ask.token)
+
     async def hold(self, ask: Ask, render: Callable[[int], bytes]) -> None:
         """Hold an endless answer until the run stops."""
         connection = await self._connected([ask])

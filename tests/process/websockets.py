@@ -35,6 +35,8 @@ class Numbering:
         self._compressor = zlib.compressobj(6, zlib.DEFLATED, -12)
         self._inflater = zlib.decompressobj(-15)
         self._new = asyncio.Event()
+        self._amid_frame = False
+        self._pongs: list[bytes] = []
 
     @property
     def version(self) -> str:
@@ -84,9 +86,13 @@ class Numbering:
         middle = random.randint(0, len(payload))
         data = frame(first & 0x7F, payload[:middle]) + frame(0x80, payload[middle:])
         at = random.randint(0, len(data))
+        self._amid_frame = True
         writer.write(data[:at])
         await asyncio.sleep(self.pause * random.random())
-        writer.write(data[at:])
+        # A pong between two frames is fine (RFC 6455 section 5.5), one amid a frame's bytes is not.
+        writer.write(data[at:] + b"".join(self._pongs))
+        self._amid_frame = False
+        self._pongs.clear()
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -100,7 +106,10 @@ class Numbering:
                     writer.write(frame(0x88, payload))
                     return
                 if first == 0x89:
-                    writer.write(frame(0x8A, payload))
+                    if self._amid_frame:
+                        self._pongs.append(frame(0x8A, payload))
+                    else:
+                        writer.write(frame(0x8A, payload))
                     continue
                 if first & 0x40:
                     payload = self._inflater.decompress(payload + b"\0\0\xff\xff")
