@@ -17,6 +17,7 @@ from smoothserve import __version__
 from smoothserve.errors import ExitCode, FileError, SettingsError, SmoothserveError, VerbCode
 from smoothserve.logs.standard import open_standard_streams
 from smoothserve.serve import prepare, serve, start_directory
+from smoothserve.settings.foreign import advice, translate
 from smoothserve.settings.kinds import Several, Switch, printable
 from smoothserve.settings.rendering import default_text, render_toml
 from smoothserve.settings.resolve import resolve_settings
@@ -46,23 +47,6 @@ LATER_VERBS = {
     "migrate": "many flags of gunicorn's and uvicorn's work as they are, see --help",
 }
 
-#: Flags of gunicorn's and uvicorn's that have no counterpart, each with what to do instead.
-FOREIGN_FLAGS = {
-    ("-k", "--worker-class"): "there are no worker classes: ASGI or WSGI is recognised, or said with --interface",
-    ("--preload",): "leave it out: the master never loads the application, so that each reload loads all of it",
-    ("--reload-delay",): "leave it out: changes that come together are one reload",
-    ("--reload-engine",): "leave it out: the package watchfiles watches, or polls with WATCHFILES_FORCE_POLLING=1",
-    ("--reload-extra-file",): "name the file with --reload-include",
-    ("-D", "--daemon"): "smoothserve start -d MODULE:ATTR runs it in the background",
-    ("--ssl-version",): "TLS 1.2 and 1.3 are spoken; --min-tls-version 1.3 for the newer one alone",
-    ("--do-handshake-on-connect", "--suppress-ragged-eofs"): "leave it out: there is nothing to choose",
-    ("--log-config-dict", "--log-config-json"): "name a TOML or JSON file with --log-config",
-    ("--logger-class",): "leave it out: --log-config names a file for logging.config.dictConfig",
-    ("--initgroups",): "leave it out: the workers always have all groups of --user",
-    ("--pythonpath",): "name the application's directory with --app-dir",
-    ("--worker-tmp-dir", "--max-interp-workers"): "leave it out: there is nothing like it",
-}
-
 
 class ServeCommand(click.Command):
     """The command, its help grouped by subject."""
@@ -71,7 +55,7 @@ class ServeCommand(click.Command):
         """Look for a verb first: its options are not ours."""
         if args and args[0] in LATER_VERBS:
             raise SettingsError(_verb_message(args[0]))
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, translate(args))
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, a section for each subject."""
@@ -262,9 +246,8 @@ def _one_line(text: str) -> str:
 
 
 def _no_such_option(name: str, command: click.Command) -> str:
-    for flags, advice in FOREIGN_FLAGS.items():
-        if name in flags:
-            return f"no option {name}: {advice}"
+    if (said := advice(name)) is not None:
+        return f"no option {name}: {said}"
     known = [flag for one in command.params for flag in (*one.opts, *one.secondary_opts) if flag.startswith("--")]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     return f"no option {name}: " + (f"did you mean {near[0]}?" if near else "smoothserve --help lists them all")

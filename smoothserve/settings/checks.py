@@ -75,7 +75,7 @@ def check_bind(text: str) -> str:
         if found is None:
             raise NotAllowedError("is not fd://N with the number of an inherited descriptor, such as fd://3")
         return f"fd://{int(found[1])}"
-    return _check_host_and_port(text)
+    return _check_host_and_port(text.removeprefix("tcp://"))
 
 
 def _check_host_and_port(text: str) -> str:

@@ -70,6 +70,8 @@ class Whole:
     minimum: int
     maximum: int
     metavar: str = "N"
+    remark: str = ""
+    """What else to say of the bounds to whom has passed them."""
 
     @property
     def allowed(self) -> str:
@@ -83,7 +85,7 @@ class Whole:
     def check(self, value: Any) -> int:
         """Check the type and the bounds."""
         if isinstance(value, bool) or not isinstance(value, int) or not self.minimum <= value <= self.maximum:
-            raise NotAllowedError(f"is not {self.allowed}")
+            raise NotAllowedError(f"is not {self.allowed}{self.remark}")
         return value
 
 
@@ -122,6 +124,10 @@ class Choice:
     """One of a few words."""
 
     choices: tuple[str, ...]
+    synonyms: tuple[tuple[str, str], ...] = ()
+    """Words of other servers', each with ours."""
+    advice: tuple[tuple[str, str], ...] = ()
+    """Words of other servers' that have none of ours, each with what to do."""
 
     @property
     def metavar(self) -> str:
@@ -141,9 +147,12 @@ class Choice:
         """Check that it is one of the words, in any case."""
         if isinstance(value, int | float) and str(value) in self.choices:
             raise NotAllowedError("is a number: put it in quotes")
-        if not isinstance(value, str) or value.lower() not in self.choices:
-            raise NotAllowedError(f"is not {self.allowed}")
-        return value.lower()
+        word = value.lower() if isinstance(value, str) else ""
+        word = dict(self.synonyms).get(word, word)
+        if word not in self.choices:
+            more = dict(self.advice).get(word)
+            raise NotAllowedError(f"is not {self.allowed}" + (f": {more}" if more else ""))
+        return word
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ GROUPS = (APPLICATION, LISTENING, PROCESSES, RELOAD, TLS, HTTP, WEBSOCKET, PROXI
 
 _APP = Text("MODULE:ATTR", "MODULE:ATTR, such as myapp:app or pkg.module:factory.app", check_app)
 _DIRECTORY = Text("DIR", "a directory", check_path)
+_ASGI2 = "ASGI 2 is not served: wrap the application with asgiref.compatibility.guarantee_single_callable"
+_BOUNDED = " (there is always a bound)"
 _FILE = Text("FILE", "a file", check_path)
 _LOG_FILE = Text("FILE", "a file, or - for the standard stream", check_path)
 _USER = Text("USER", "the name or number of a user", check_account)
@@ -79,7 +81,7 @@ class Settings:
     )
     interface: str = declare(
         "auto",
-        Choice(("auto", "asgi", "wsgi")),
+        Choice(("auto", "asgi", "wsgi"), synonyms=(("asgi3", "asgi"),), advice=(("asgi2", _ASGI2),)),
         APPLICATION,
         "What the application speaks; auto looks at it.",
     )
@@ -472,7 +474,7 @@ class Settings:
 
     websocket: str = declare(
         "auto",
-        Choice(("auto", "fast", "wsproto", "none")),
+        Choice(("auto", "fast", "wsproto", "none"), synonyms=(("websockets", "fast"), ("websockets-sansio", "fast"))),
         WEBSOCKET,
         "How WebSocket is spoken; auto takes fast, which needs no library; "
         "with none a request for one is served as one of HTTP.",
@@ -596,14 +598,14 @@ class Settings:
 
     max_request_line_bytes: int = declare(
         8190,
-        Whole(64, 1_048_576),
+        Whole(64, 1_048_576, remark=_BOUNDED),
         LIMITS,
         "A longer request line is answered with 414.",
         aliases=("--limit-request-line",),
     )
     max_header_fields: int = declare(
         100,
-        Whole(1, 32_768),
+        Whole(1, 32_768, remark=_BOUNDED),
         LIMITS,
         "A request with more header fields is answered with 431.",
         aliases=("--limit-request-fields",),
@@ -682,7 +684,7 @@ class Settings:
 
     log_level: str = declare(
         "info",
-        Choice(("debug", "info", "warning", "error", "critical")),
+        Choice(("debug", "info", "warning", "error", "critical"), synonyms=(("trace", "debug"),)),
         LOGS,
         "What the error log holds at least.",
     )

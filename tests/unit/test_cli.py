@@ -137,6 +137,40 @@ def test_a_module_with_the_name_of_a_verb_is_served_with_its_attribute() -> None
         (["--preload"], "no option --preload: leave it out"),
         (["-k", "gevent"], "no option -k: there are no worker classes"),
         (["--reload-engine", "auto"], "no option --reload-engine: leave it out"),
+        (["--limit-request-field_size", "0"], "no option --limit-request-field_size: --max-head-bytes"),
+        (["--header-map", "drop"], "no option --header-map: leave it out"),
+        (["--date-header"], "no option --date-header: leave it out: the date is always sent"),
+        (["--no-date-header"], "no option --no-date-header: leave it out: the date is always sent"),
+        (["--http-protocols", "h1,h2"], "no option --http-protocols: leave it out"),
+        (["--no-control-socket"], "no option --no-control-socket: write --control-socket off"),
+        (["-n", "site"], "no option -n: leave it out"),
+        (["--name=site"], "no option --name: leave it out"),
+        (["-R"], "no option -R: leave it out"),
+        (["--capture-output"], "no option --capture-output: leave it out"),
+        (["--reuse-port"], "no option --reuse-port: leave it out"),
+        (["--no-sendfile"], "no option --no-sendfile: leave it out"),
+        (["--spew"], "no option --spew: leave it out: smoothserve dump"),
+        (["--statsd-host=a:1"], "no option --statsd-host: leave it out: --metrics-bind"),
+        (["--statsd-prefix", "x"], "no option --statsd-prefix: leave it out: --metrics-bind"),
+        (["--dogstatsd-tags", "x"], "no option --dogstatsd-tags: leave it out: --metrics-bind"),
+        (["--log-syslog"], "no option --log-syslog: --log-config"),
+        (["--log-syslog-to", "x"], "no option --log-syslog-to: --log-config"),
+        (["--paste", "x"], "no option --paste: name MODULE:ATTR"),
+        (["--http-parser", "fast"], "no option --http-parser: choose the parser with --http"),
+        (["--asgi-loop", "auto"], "no option --asgi-loop: choose the event loop with --loop"),
+        (["--permit-obsolete-folding"], "no option --permit-obsolete-folding: leave it out"),
+        (["--casefold-http-method"], "no option --casefold-http-method: leave it out"),
+        (["--strip-header-spaces"], "no option --strip-header-spaces: leave it out"),
+        (["--use-colors"], "no option --use-colors: leave it out"),
+        (["--reset-contextvars"], "no option --reset-contextvars: leave it out"),
+        (["--timeout-worker-healthcheck", "5"], "no option --timeout-worker-healthcheck: --timeout says"),
+        (["--interface", "asgi2"], 'flag --interface: "asgi2" is not one of auto, asgi, wsgi: ASGI 2 is not served'),
+        (["--ws-per-message-deflate=maybe"], "option '--ws-per-message-deflate' does not take a value"),
+        (["--proxy-protocol", "v3"], 'flag --proxy-protocol: "v3" is not one of off'),
+        (
+            ["--limit-request-line", "0"],
+            'flag --max-request-line-bytes: "0" is not a whole number from 64 to 1048576 (there is always a bound)',
+        ),
         (["c:d"], "got unexpected extra argument"),
         (["--workers"], "option '--workers' requires an argument"),
         (["--factory=1"], "option '--factory' does not take a value"),
@@ -149,6 +183,35 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert refused(capsys, "a:b", *arguments).startswith(message)
+
+
+def test_words_of_other_servers_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--interface", "asgi3", "--ws", "websockets-sansio", "--log-level", "trace", "-b", "tcp://127.0.0.1:1"]
+    assert main(["a:b", *words, "--print-config"]) == 0
+    printed = tomllib.loads(capsys.readouterr().out)
+    assert (printed["interface"], printed["websocket"], printed["log_level"]) == ("asgi", "fast", "debug")
+    assert printed["bind"] == ["127.0.0.1:1"]
+    assert main(["a:b", "--ws", "websockets", "--print-config"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["websocket"] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("typed", "setting", "value"),
+    [
+        (["--ws-per-message-deflate", "false", "a:b"], "websocket_compression", False),
+        (["--ws-per-message-deflate=False", "a:b"], "websocket_compression", False),
+        (["--ws-per-message-deflate", "true", "a:b"], "websocket_compression", True),
+        (["--ws-per-message-deflate", "a:b"], "websocket_compression", True),
+        (["--proxy-protocol", "a:b"], "proxy_protocol", "auto"),
+        (["a:b", "--proxy-protocol"], "proxy_protocol", "auto"),
+        (["a:b", "--proxy-protocol", "--factory"], "proxy_protocol", "auto"),
+        (["--proxy-protocol", "v2", "a:b"], "proxy_protocol", "v2"),
+        (["--proxy-protocol=v1", "a:b"], "proxy_protocol", "v1"),
+    ],
+)
+def test_flags_of_other_servers_with_and_without_a_value(typed: list[str], setting: str, value: Any) -> None:
+    flags, _ = served(*typed)
+    assert (flags["app"], flags[setting]) == ("a:b", value)
 
 
 def test_a_file_for_an_application_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
