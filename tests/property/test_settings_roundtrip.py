@@ -63,6 +63,9 @@ TEXTS: dict[str, st.SearchStrategy[str]] = {
     "cert_reqs": st.sampled_from(["none", "optional", "required"]),
     "ciphers": st.sampled_from(["ECDHE+AESGCM", "ALL"]),
     "header": st.builds("X-{}: {}".format, WORDS, VALUES.map(lambda text: text.strip(" \t"))),
+    "reload_dir": st.builds("/{}".format, WORDS),
+    "reload_include": st.builds("*.{}".format, WORDS),
+    "reload_exclude": st.builds("*.{}".format, WORDS),
     "root_path": st.builds("/{}".format, WORDS) | st.just(""),
 }
 #: Paths begin with a slash here: relative ones are made whole, which the unit tests hold.
