@@ -2,6 +2,7 @@
 
 import socket
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,9 @@ from conformance.http1.cases import CASES
 from conformance.http1.judge import Observed, Verdict, judge
 from conformance.http1.model import Level
 from conformance.http1.runner import Runner
+from tests.certificates import Certificates
 from tests.conformance.conftest import StartServer
+from tests.tls_pipe import tls_pipe
 
 #: Long enough for a busy machine: a server of ours leaves no connection open, so that no case waits for it.
 SILENCE = 30.0
@@ -46,6 +49,16 @@ def test_every_case_passes_through_wsgi(start: StartServer) -> None:
 @pytest.mark.parametrize("app", ["asgi", "wsgi"])
 def test_every_case_passes_on_every_loop_and_codec(start: StartServer, app: str, codec: str, loop: str) -> None:
     assert_all_pass(run(start, app, "--http", codec, "--loop", loop))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("loop", _LOOPS)
+def test_every_case_passes_over_tls(start: StartServer, tmp_path: Path, loop: str) -> None:
+    certificates = Certificates(tmp_path)
+    server = start("conformance.http1.application:asgi", *certificates.options, "--loop", loop)
+    with tls_pipe(server.port, certificates.client()) as port:
+        verdicts = Runner("127.0.0.1", port, timeout=SILENCE).run(CASES)
+    assert_all_pass(verdicts)
 
 
 # The suite itself

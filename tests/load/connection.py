@@ -97,6 +97,9 @@ class TLSLayer:
                 part = self.session.read(READ_BYTES)
             except ssl.SSLWantReadError:
                 break
+            except ssl.SSLZeroReturnError:  # the end, after ours
+                self.ended = True
+                break
             parts.append(part)
             self.ended = not part
         return b"".join(parts)
