@@ -114,7 +114,7 @@ def test_reloads_drop_nothing_of_wsgi_over_tls(serve: Serve, tmp_path: Path, cer
 def test_an_idle_connection_lingers_and_ends_with_close_notify(
     serve: Serve, telling: AppDirectory, certificates: Certificates, loop: str
 ) -> None:
-    server = serve(telling, "--loop", loop, "--linger-timeout", "1.5", *certificates.options, *QUICK)
+    server = serve(telling, "--loop", loop, "--linger-timeout", "4", *certificates.options, *QUICK)
     context = certificates.client()
     with TLSClient(server.port, context) as idle, TLSClient(server.port, context) as asking:
         assert idle.get()[0] == asking.get()[0] == 200

@@ -290,7 +290,7 @@ def test_an_idle_connection_ends_with_close_notify(run: Run, certificates: Certi
             ask(client)
             assert client.rest() == (b"", CLOSE_NOTIFY)
 
-    talk(run, tell, secured(certificates), conversation, timeouts=Timeouts(keep_alive=0.3))
+    talk(run, tell, secured(certificates), conversation, timeouts=Timeouts(keep_alive=1.5))
 
 
 def test_the_answer_to_a_client_that_sends_on_is_not_lost_with_a_reset(run: Run, certificates: Certificates) -> None:
@@ -379,6 +379,51 @@ def test_garbage_in_the_middle_ends_the_connection_with_one_line(run: Run, certi
     talk(run, tell, secured(certificates), conversation, check)
 
 
+def test_a_slow_reader_gets_everything_and_holds_the_application_back(run: Run, certificates: Certificates) -> None:
+    part, count = b"x" * 65536, 400
+    sent = []
+
+    async def long(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(count):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            sent.append(number)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def scenario() -> None:
+        async with serving(long, service_options=secured(certificates)) as server:
+            client = await asyncio.to_thread(TLSClient, server.port, certificates.client())
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            await until(lambda: any(not one.writable for one in server.service.connections))
+            assert len(sent) < count, "the application does not wait"
+            data, how = await asyncio.to_thread(client.rest)
+            assert data.endswith(b"\r\n\r\n" + part * count)
+            assert how == CLOSE_NOTIFY
+            client.close()
+            sent.clear()
+
+    run(scenario())
+
+
+def test_a_client_that_takes_nothing_is_cut_off(run: Run, certificates: Certificates) -> None:
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+
+    async def scenario() -> None:
+        options = secured(certificates)
+        async with serving(endless, service_options=options, timeouts=Timeouts(write=0.5)) as server:
+            client = await asyncio.to_thread(TLSClient, server.port, certificates.client())
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            await until(lambda: "the client took nothing of its answer for 0.5 s" in server.log, 20)
+            await until(lambda: not server.service.connections)
+            assert (await asyncio.to_thread(client.rest))[1] in (TORN, RESET)
+            client.close()
+
+    run(scenario())
+
+
 # what is no handshake
 
 
@@ -431,7 +476,7 @@ def test_a_slow_handshake_has_its_time_and_counts_as_nothing_served(run: Run, ce
         (line,) = server.records.lines
         assert line.startswith("DEBUG TLS handshake not completed: it took too long (client ")
 
-    talk(run, tell, secured(certificates), conversation, check, timeouts=Timeouts(head=0.5))
+    talk(run, tell, secured(certificates), conversation, check, timeouts=Timeouts(head=2.0))
 
 
 def test_a_handshake_that_goes_nowhere_does_not_block_a_drain(run: Run, certificates: Certificates) -> None:
@@ -488,7 +533,7 @@ def test_a_draining_worker_keeps_tls_connections_to_itself(run: Run, certificate
             await until(lambda: len(service.connections) == 2)
             both.link()
             both.old.acceptor.stop()
-            service.begin_drain(1.0, both.empty.set)
+            service.begin_drain(2.0, both.empty.set)
             await until(both.settled.is_set)  # the reload does not wait for them
             status, fields, body = await asyncio.to_thread(busy.get)
             assert (status, body, fields["connection"]) == (200, b"old", "close")
