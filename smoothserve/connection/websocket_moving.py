@@ -20,8 +20,8 @@ from smoothserve.protocol.websocket.handshake import Handshake
 
 #: Seconds before the drain deadline at which everybody has got a close frame.
 CUT_MARGIN = 2.0
-#: Seconds after which one without a pause is handed over behind an answer of ours, and one without an answer in a
-#: pause; after as many again both all the same.
+#: Seconds after which one without a pause is handed over in any moment behind an answer of ours, and after as many
+#: again also behind a message of the client's.
 QUIET_PATIENCE = 1.0
 #: Seconds until a WebSocket that was refused is offered again: each time costs a call of the application's.
 REFUSED_PAUSE = 2.0
@@ -163,7 +163,7 @@ class MovableWebSocket(Talking):
         waited = now - self._move_began
         if waited < QUIET_PATIENCE:
             return quiet and self._spoke_last
-        return quiet or self._spoke_last or waited >= 2 * QUIET_PATIENCE
+        return self._spoke_last or waited >= 2 * QUIET_PATIENCE
 
     def _look_for_a_pause(self) -> None:
         """Ask the call to leave if nothing is undelivered and no message has come or gone for a while."""
