@@ -177,8 +177,7 @@ class WebSocketConnection(MovableWebSocket):
 
     def send_text(self, text: str) -> None:
         """Send a text message."""
-        self._traffic += 1
-        self._spoke_last = True
+        self._spoke_at = self._traffic = self._traffic + 1
         data = self._codec.render_text(text)
         if not self._gone:
             self.sent += len(data)
@@ -186,8 +185,7 @@ class WebSocketConnection(MovableWebSocket):
 
     def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
-        self._traffic += 1
-        self._spoke_last = True
+        self._spoke_at = self._traffic = self._traffic + 1
         data = self._codec.render_bytes(data)
         if not self._gone:
             self.sent += len(data)

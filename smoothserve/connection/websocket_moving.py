@@ -20,13 +20,15 @@ from smoothserve.protocol.websocket.handshake import Handshake
 
 #: Seconds before the drain deadline at which everybody has got a close frame.
 CUT_MARGIN = 2.0
-#: Seconds after which one without a pause is handed over in any moment behind an answer of ours, and after as many
-#: again also behind a message of the client's.
+#: Seconds after which one without a pause is handed over in any moment behind an answer of ours.
 QUIET_PATIENCE = 1.0
 #: Seconds until a WebSocket that was refused is offered again: each time costs a call of the application's.
 REFUSED_PAUSE = 2.0
 #: Seconds between two looks for the moment behind an answer.
 POLL_INTERVAL = 0.005
+#: Looks without an answer of ours after which it is handed over behind a message of the client's: a second's. Looks,
+#: not seconds: when the loop is late the application has had no more turns than we have.
+UNANSWERED_LOOKS = 200
 
 #: A timer may fire so much early.
 _CLOCK_STEP = 0.002
@@ -42,7 +44,9 @@ class MovableWebSocket(Talking):
         "_opted_in",
         "_quiet_since",
         "_refused_by",
+        "_spoke_seen",
         "_traffic_seen",
+        "_unanswered_looks",
         "state",
     )
 
@@ -60,6 +64,8 @@ class MovableWebSocket(Talking):
         self._opted_in: bool | None = start.opted_in if isinstance(start, WebSocketResumption) else None
         self._traffic_seen = 0
         self._quiet_since = 0.0
+        self._spoke_seen = 0
+        self._unanswered_looks = 0
         self._move_timer: asyncio.TimerHandle | None = None
         self._move_began = 0.0
         self._move_after = 0.0
@@ -144,6 +150,8 @@ class MovableWebSocket(Talking):
         if not self._move_began:
             self._move_began = self._quiet_since = self._service.loop.time()
             self._traffic_seen = self._traffic
+            self._spoke_seen = self._spoke_at
+            self._unanswered_looks = 0
             self._expect_to_be_held()
             self._wait_for_a_pause()
 
@@ -159,11 +167,14 @@ class MovableWebSocket(Talking):
         if self._traffic != self._traffic_seen:
             self._traffic_seen = self._traffic
             self._quiet_since = now
-        quiet = now - self._quiet_since >= self._options.handover.quiet - _CLOCK_STEP
-        waited = now - self._move_began
-        if waited < QUIET_PATIENCE:
-            return quiet and self._spoke_last
-        return self._spoke_last or waited >= 2 * QUIET_PATIENCE
+        if self._spoke_at != self._spoke_seen:
+            self._spoke_seen = self._spoke_at
+            self._unanswered_looks = 0
+        spoke_last = self._spoke_at == self._traffic
+        if now - self._move_began < QUIET_PATIENCE:
+            return spoke_last and now - self._quiet_since >= self._options.handover.quiet - _CLOCK_STEP
+        self._unanswered_looks += 1
+        return spoke_last or self._unanswered_looks >= UNANSWERED_LOOKS
 
     def _look_for_a_pause(self) -> None:
         """Ask the call to leave if nothing is undelivered and no message has come or gone for a while."""
@@ -183,12 +194,10 @@ class MovableWebSocket(Talking):
         else:
             # The application is at work, or behind: when it waits again may be the moment. The reload waits not long.
             call.watched = True
-            loop = self._service.loop
-            self._move_timer = (
-                loop.call_later(POLL_INTERVAL, self._look_for_a_pause)
-                if waited < 2 * QUIET_PATIENCE
-                else loop.call_later(QUIET_PATIENCE, self._expect_no_more)
-            )
+            if waited >= 3 * QUIET_PATIENCE:
+                self._expect_no_more()
+            if call.idle or waited < 3 * QUIET_PATIENCE:
+                self._move_timer = self._service.loop.call_later(POLL_INTERVAL, self._look_for_a_pause)
 
     def _expect_no_more(self) -> None:
         """Let the reload end without us; we may still move later."""

@@ -55,7 +55,7 @@ class Talking(Connection):
         "_ping_due",
         "_ping_payload",
         "_resumed",
-        "_spoke_last",
+        "_spoke_at",
         "_subprotocol",
         "_traffic",
         "handshake",
@@ -104,8 +104,8 @@ class Talking(Connection):
         self._drain_due: float | None = None
         #: Messages either way; a count that only grows.
         self._traffic = 0
-        #: Whether the last message was ours, or none has come.
-        self._spoke_last = True
+        #: Its number when the last message of ours went.
+        self._spoke_at = 0
 
     # messages
 
@@ -120,7 +120,6 @@ class Talking(Connection):
             kind = type(event)
             if kind is str or kind is bytes:
                 self._traffic += 1
-                self._spoke_last = False
                 if self._phase == CLOSE_SENT or call is None:
                     continue  # it came after our close frame
                 if call.message_received(cast("str | bytes", event)):

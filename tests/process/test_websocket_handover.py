@@ -80,6 +80,7 @@ def wait_version(groups: tuple[Numberings, ...], version: str, within: float) ->
         group.wait_version(version, max(0.0, deadline - time.monotonic()))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("app", ["websocket_quart", "websocket_channels"])
 @pytest.mark.parametrize(
     ("count", "reloads"), [pytest.param(12, 2, id="short"), pytest.param(100, 10, id="long", marks=pytest.mark.full)]
@@ -98,7 +99,7 @@ def test_clients_in_lock_step_lose_nothing_where_the_framework_reads_ahead(
         for number in range(reloads):
             directory.deploy(str(number + 2))
             server.reload()
-            wait_version((hasty, leisurely, slow), str(number + 2), 10)
+            wait_version((hasty, leisurely, slow), str(number + 2), 30)
     for group in (hasty, leisurely, slow):
         group.assert_whole()
     server.wait_drained()
