@@ -84,9 +84,6 @@ class Adopting:
         if self._service.draining:
             self._receiver.refuse(event.offer, "draining")
             return
-        if self._room is not None and self._room.free <= len(self._acknowledged):
-            self._receiver.refuse(event.offer, "busy")
-            return
         if fds[0] >= _last_to_take():
             self._receiver.refuse(event.offer, "short of file descriptors")
             self._say_short()
@@ -100,6 +97,9 @@ class Adopting:
             except (HandoverError, OSError) as error:
                 self._receiver.refuse(event.offer, str(error), lasting=True)
                 return
+        if self._room is not None and not meta.get("late") and self._room.free <= len(self._acknowledged):
+            self._receiver.refuse(event.offer, "busy")
+            return
         kind = meta.get("kind")
         if kind not in KINDS or (kind == "websocket" and not self._takes_websockets):
             self._receiver.refuse(event.offer, "a connection of an unknown kind", lasting=True)

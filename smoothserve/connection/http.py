@@ -127,6 +127,7 @@ class HTTPConnection(Movable):
         if self._phase == HELD and service.offering is not None:
             service.offering.drop(self)
         if service.relief is not None:
+            self._forget_unread()
             service.relief.drop(self)
         self._leave_exchange()
         service.check_empty()
@@ -442,7 +443,7 @@ class HTTPConnection(Movable):
         if exchange is not None:
             exchange.dropped = True
             exchange.cancel()
-        if exchange is not None or self._unread or not (self._gone or self.flushed):
+        if exchange is not None or (not self._gone and (self._brings_request or not self.flushed)):
             self._service.note_dropped()
         self._leave_exchange()
         if exchange is not None and exchange.response.ends_with_connection:

@@ -29,7 +29,7 @@ class Resumption:
 class Movable(Watched):
     """A connection that carries exchanges, as far as it can be handed over and adopted."""
 
-    __slots__ = ("_codec", "_codec_waits", "_held_from", "_peer", "_resumption", "_unread", "requests")
+    __slots__ = ("_codec", "_codec_waits", "_held_from", "_offered", "_peer", "_resumption", "_unread", "requests")
 
     def __init__(
         self,
@@ -46,6 +46,8 @@ class Movable(Watched):
         self._held_from = (IDLE, inf)
         #: What has come and is not parsed here, while the connection is held for relief.
         self._unread = b""
+        #: What its offer says has come.
+        self._offered = b""
         forwarding = service.forwarding
         #: Its own addresses, if the peer is a proxy that says whose requests it brings.
         self._peer = (client, server) if forwarding is not None and forwarding.trusts(client) else None
@@ -98,16 +100,29 @@ class Movable(Watched):
 
     def _hold_unread(self, data: bytes) -> None:
         """Read no more, and leave what has come to a sibling: all threads here are stuck in calls."""
-        relief = self._service.relief
+        service = self._service
+        relief = service.relief
         if relief is None or relief.closed or not (self.flushed and self.movable):
             self._receive_here(data)
             return
         self._unread = data
+        service.note_unread(1)
         self._held_from = (IDLE, self.deadline)
         self._phase = HELD
         self.deadline = inf
         self._hold_reading(BY_HANDOVER)
         relief.hold(self)
+
+    def _forget_unread(self) -> None:
+        """Hold nothing unread any more: it is served here, is another worker's, or its client has gone."""
+        if self._unread:
+            self._unread = b""
+            self._service.note_unread(-1)
+
+    def let_go(self) -> None:
+        """Forget the connection: it is another worker's, with all that it has brought."""
+        self._forget_unread()
+        super().let_go()
 
     def _receive_here(self, data: bytes) -> None:
         """Take input that is to be served here, come what may."""
@@ -134,12 +149,22 @@ class Movable(Watched):
             "requests": self.requests,
             "head" if phase == HEAD else "idle": max(0.0, deadline - now),
         }
-        return meta, self._unread or self._codec.trailing_data() or b""
+        self._offered = self._unread or self._codec.trailing_data() or b""
+        return meta, self._offered
+
+    @property
+    def _brings_request(self) -> bool:
+        """Whether it is held with a request that has come. For its end: the codec is not used any more."""
+        if self._phase != HELD or self._held_from[0] == HEAD:
+            return False
+        return bool(self._unread or self._offered or self._codec.trailing_data())
 
     def take_back(self, leftover: bytes) -> None:
         """Read on: the connection stays here."""
         self._phase, self.deadline = self._held_from
-        leftover, self._unread = leftover or self._unread, b""
+        leftover = leftover or self._unread
+        self._forget_unread()
+        self._offered = b""
         if self._codec_waits:
             self._codec_waits = False
             self._codec.next_request()

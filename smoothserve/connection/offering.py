@@ -250,8 +250,11 @@ class Offering:
         self._turn += 1
         return usable[self._turn % len(usable)]
 
-    def _offer(self, link: Link, connection: Offerable) -> None:
+    def _offer(self, link: Link, connection: Offerable, *, late: bool = False) -> None:
+        """Offer a connection. `late`: for relief, to be taken also where no thread is free."""
         meta, leftover = connection.describe()
+        if late:
+            meta["late"] = True
         content = render_content(meta, leftover)
         extra: list[int] = []
         if len(content) > MAX_INLINE_BYTES:

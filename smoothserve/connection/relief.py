@@ -1,8 +1,9 @@
 """Relief for a worker whose threads are all stuck in calls (WSGI): what comes meanwhile goes to siblings with a thread.
 
 A connection is held when it brings a request while no call ends, before anything of it is parsed, and offered, with
-what it brought, to the siblings that accept and have a thread free. What nobody takes is served here, in the order in
-which it came: as soon as a thread is free, or after `HOLD_TIMEOUT`. Nothing is done to connections that stay idle.
+what it brought, to the siblings that accept and have a thread free. After `HOLD_TIMEOUT` a sibling that only gets on
+with its calls must do. What nobody takes is served here, in the order in which it came: as soon as a thread is free, or
+after that time. Nothing is done to connections that stay idle.
 """
 
 import asyncio
@@ -17,11 +18,20 @@ from smoothserve.control.channel import Channel
 from smoothserve.control.handover import Event, Returned
 from smoothserve.control.scoreboard import Counter, Scoreboard
 
-#: Seconds without the end of a call after which the threads count as stuck, and between two looks at the siblings.
+#: Seconds between two looks at the calls and the siblings.
 LOOK_INTERVAL = 0.01
-#: Seconds after which a request that no sibling has taken is read here: a health check, or one too many, has an answer
-#: at once also when every worker is busy.
+#: The same where there is no sibling yet.
+LOOK_INTERVAL_ALONE = 0.25
+#: Seconds without the end of a call after which the threads count as stuck: requests of calls that are only slow are
+#: served sooner here than elsewhere.
+STUCK_AFTER = 0.03
+#: Seconds after which a request goes to a sibling that has no thread free either, and if none gets on with its calls,
+#: is read here: a health check, or one too many, has an answer at once also when every worker is stuck.
 HOLD_TIMEOUT = 0.3
+#: Seconds after which it is read here in any case if no sibling has a channel yet.
+LINK_TIMEOUT = 1.5
+#: Milliseconds for which all threads of a sibling may have been in their calls: longer, and it is stuck as well.
+SIBLING_STUCK = 1000
 #: Offers to one sibling that may be without an answer: should its loop be blocked, no more than these wait for it.
 OFFERS = 4
 #: Seconds between two requests for channels to the siblings.
@@ -38,6 +48,9 @@ class Relieved(Protocol):
     relieving: bool
     """Whether connections that bring a request are to be held."""
 
+    def keep(self, connection: Offerable) -> None:
+        """Serve a connection that was held, or let a drain hand it over."""
+
 
 class Siblings(Protocol):
     """What is known of the other workers."""
@@ -52,7 +65,7 @@ class Relief(Offering):
 
     An offer is decided by its answer, as in any handover. A sibling that does not answer is never reported: it may
     only be blocked. `on_handed_over` is called for each connection that a sibling has taken; `ask` when there is
-    something to offer, for links to the siblings.
+    something to offer, for links to the siblings but those that it is told.
     """
 
     def __init__(
@@ -65,7 +78,7 @@ class Relief(Offering):
         scoreboard: Scoreboard,
         siblings: Siblings,
         on_handed_over: Callable[[], None],
-        ask: Callable[[], None] = lambda: None,
+        ask: Callable[[list[int]], None] = lambda _: None,
     ) -> None:
         super().__init__(
             loop,
@@ -91,13 +104,15 @@ class Relief(Offering):
         self._look: asyncio.TimerHandle | None = None
         self._ended = 0
         """Calls that had ended at the last look."""
+        self._ended_at = 0.0
+        """When a call had ended last, as far as the looks know."""
         self._saturated = False
         self.offered = 0
         """Offers made so far."""
 
     def renewed(self) -> "Relief":
         """Return relief as it was at the start: the worker serves on after all."""
-        return Relief(
+        renewed = Relief(
             self._loop,
             self._service,
             room=self._room,
@@ -107,6 +122,8 @@ class Relief(Offering):
             on_handed_over=self._on_handed_over,
             ask=self.ask,
         )
+        renewed.note_saturation(self._saturated)
+        return renewed
 
     @property
     def settled(self) -> bool:
@@ -115,6 +132,9 @@ class Relief(Offering):
 
     def add_sibling(self, channel: Channel, receiver: int, row: int) -> None:
         """Offer on this channel, too, to the worker of that number and row of the scoreboard."""
+        if receiver in self._receivers():
+            channel.close()  # asked for twice
+            return
         self._rows[receiver] = self._scoreboard.row(row)
         self.add_link(channel, receiver)
 
@@ -127,9 +147,10 @@ class Relief(Offering):
             self._schedule()
         elif not saturated:
             self._service.relieving = False
-        if saturated and self._look is None and not self._siblings.alone:
+        if saturated and self._look is None:
             self._ended = self._room.calls_ended
-            self._look = self._loop.call_later(LOOK_INTERVAL, self._look_again)
+            self._ended_at = self._loop.time()
+            self._look_later()
 
     def _look_again(self) -> None:
         """See whether the calls get on, and whether a sibling has room now."""
@@ -139,13 +160,24 @@ class Relief(Offering):
             return
         ended = self._room.calls_ended
         if ended == self._ended:
-            self._service.relieving = True
-        elif ended - self._ended >= FLOWING * self._threads:
-            self._service.relieving = False
-            self._serve_held()
+            stuck = self._loop.time() - self._ended_at >= STUCK_AFTER
+            self._service.relieving = (stuck or self._service.relieving) and not self._siblings.alone
+        else:
+            self._ended_at = self._loop.time()
+            if ended - self._ended >= FLOWING * self._threads:
+                self._service.relieving = False
+                self._serve_held()
         self._ended = ended
-        self._look = self._loop.call_later(LOOK_INTERVAL, self._look_again)
+        self._look_later()
         self._offer_held()
+
+    def _look_later(self) -> None:
+        interval = LOOK_INTERVAL_ALONE if self._siblings.alone else LOOK_INTERVAL
+        self._look = self._loop.call_later(interval, self._look_again)
+
+    def _receivers(self) -> list[int]:
+        """Return the siblings that there are links to, but those that have fallen silent: these need new ones."""
+        return [link.receiver for link in self.links if not (link.sender.stuck or link.channel.closed)]
 
     def hold(self, connection: Offerable) -> None:
         """Take a connection that has brought a request and is no longer read from."""
@@ -153,7 +185,7 @@ class Relief(Offering):
         now = self._held_at[connection] = self._loop.time()
         if now >= self._ask_at:
             self._ask_at = now + ASK_INTERVAL
-            self.ask()
+            self.ask(self._receivers())
         self._schedule()
 
     def drop(self, connection: Offerable) -> None:
@@ -164,22 +196,29 @@ class Relief(Offering):
     # offering
 
     def _offer_held(self) -> None:
-        """Serve here what a thread is free for or has waited for too long; offer the rest."""
+        """Serve here what a thread is free for; offer the rest; serve here what is overdue and nobody can take."""
         self._scheduled = False
         if not self.closed:
             overdue = self._loop.time() - HOLD_TIMEOUT
-            while self._queue and (self._room.threads_free > 0 or self._held_at[self._queue[0]] <= overdue):
+            while self._queue and self._room.threads_free > 0:
                 self._serve_first()
             for _ in range(BATCH):
-                link = self._next_link() if self._queue else None
-                if link is None:
+                if not self._queue:
+                    break
+                link, late = self._next_link(), False
+                if link is None and self._held_at[self._queue[0]] <= overdue:
+                    link, late = self._link_to_who_gets_on(), True
+                    if link is None and not self._awaits_links():
+                        self._serve_first()
+                        continue
+                if link is None or link.sender.pending >= OFFERS:
                     break
                 connection = self._queue.popleft()
                 if connection.gone:
                     self._held_at.pop(connection, None)
                 else:
                     self.offered += 1
-                    self._offer(link, connection)
+                    self._offer(link, connection, late=late)
             if self._queue:
                 self._room.request_notice()
             elif not self._saturated:
@@ -196,9 +235,36 @@ class Relief(Offering):
                 return link
         return None
 
+    def _awaits_links(self) -> bool:
+        """Whether the channels to the siblings are only on their way, the first time that they are needed."""
+        ready = any(link.sender.greeted for link in self.links)
+        held_for = self._loop.time() - self._held_at[self._queue[0]]
+        return not (ready or self._siblings.alone) and held_for < LINK_TIMEOUT
+
+    def _link_to_who_gets_on(self) -> Link | None:
+        """Return a link to the sibling with the fewest calls in hand of those whose calls end."""
+        now = time.monotonic()
+        found: list[tuple[int, int]] = []
+        for index, link in enumerate(self.links):
+            row = self._rows[link.receiver]
+            stuck_since = row[Counter.THREADS_STUCK]
+            if (
+                link.usable
+                and link.sender.greeted
+                and self._turns(row, now)
+                and not (stuck_since and now * 1000 - stuck_since > SIBLING_STUCK)
+            ):
+                found.append((row[Counter.IN_HAND] + link.sender.pending, index))
+        return self.links[min(found)[1]] if found else None
+
+    @staticmethod
+    def _turns(row: memoryview, now: float) -> bool:
+        """Whether a sibling accepts and its loop is not blocked."""
+        return bool(row[Counter.ACCEPTING]) and now * 1000 - row[Counter.PROGRESS] <= STALE
+
     def _has_room(self, link: Link, now: float) -> bool:
         row = self._rows[link.receiver]
-        if not row[Counter.ACCEPTING] or now * 1000 - row[Counter.PROGRESS] > STALE:
+        if not self._turns(row, now):
             return False
         pending = link.sender.pending
         if pending >= OFFERS or now < self._rest_until.get(link.receiver, 0.0):
@@ -227,10 +293,15 @@ class Relief(Offering):
         del leftover, lasting  # the connection knows what it has brought
         if connection.gone:
             self._held_at.pop(connection, None)
-            return
-        self._queue.appendleft(connection)
-        if self.closed:
-            self._serve_held()
+        elif self.closed:
+            self._keep(connection)
+        else:
+            self._queue.appendleft(connection)
+
+    def _end_if_over(self, link: Link) -> None:
+        """Close a channel that will not be used again, once every offer has its answer."""
+        if (self.closed or link.sender.stuck) and not link.offers:
+            self._close_link(link)
 
     def _close_link(self, link: Link) -> None:
         super()._close_link(link)
@@ -238,10 +309,16 @@ class Relief(Offering):
         self._rest_until.pop(link.receiver, None)
 
     def _take_back_held(self) -> None:
-        """Serve what is held here, if nothing more is to be offered."""
+        """Keep what is held here, if nothing more is to be offered."""
         if self.closed:
             self._service.relieving = False
-            self._serve_held()
+            while self._queue:
+                self._keep(self._queue.popleft())
+
+    def _keep(self, connection: Offerable) -> None:
+        self._held_at.pop(connection, None)
+        if not connection.gone:
+            self._service.keep(connection)
 
     def _check_settled(self) -> None:
         """Go on with what is held: answers have come."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
-from smoothserve.connection.offering import Offering
+from smoothserve.connection.offering import Offerable, Offering
 from smoothserve.connection.overdue import Overdue
 from smoothserve.control.channel import Channel
 from smoothserve.control.measures import Measures
@@ -183,6 +183,8 @@ class Service:
         """Where connections are taken over."""
         self.adopted = 0
         self.handed_over = 0
+        self.relieved = 0
+        self._unread = 0
         self.offering: Offering | None = None
         """Where idle connections are handed over while draining; None if there is no receiver, and none to come."""
         self.room: Room | None = None
@@ -294,6 +296,24 @@ class Service:
         self.handed_over += 1
         self.counters[Counter.HANDED_OVER] = self.handed_over
 
+    def note_relieved(self) -> None:
+        """Count a request that a sibling with a free thread serves, and its connection with it."""
+        self.relieved += 1
+        self.counters[Counter.RELIEVED] = self.relieved
+
+    def note_unread(self, change: int) -> None:
+        """Count what has come and is held, unread, for a sibling: lost with this process, like what is in hand."""
+        self._unread += change
+        self.counters[Counter.UNREAD] = self._unread
+
+    def keep(self, connection: Offerable) -> None:
+        """Serve a connection that was held for a sibling; or leave it, as it is, to the successor."""
+        offering = self.offering
+        if self.draining and offering is not None and offering.may_take(connection):
+            offering.hold(connection)
+        else:
+            connection.take_back(b"")
+
     def end_drain(self) -> None:
         """Serve on: the successor is gone."""
         self.draining = False
@@ -372,13 +392,12 @@ class Service:
         `on_empty` is called, perhaps at once, when nothing is left. Called again, it brings the linger time down.
         """
         self.draining = True
-        if self.relief is not None and not self.relief.closed:
-            # What has been read is served here, and its connections are handed over after that like all others.
-            self.relief.close()
         self._on_empty = on_empty
         self.now = self.loop.time()
         self._linger = linger
         self.linger_until = min(self.linger_until, self.now + linger)
+        if self.relief is not None and not self.relief.closed:
+            self.relief.close()
         if self.offering is not None and not self.offering.closed:
             self.offering.collect(self.connections)
         else:

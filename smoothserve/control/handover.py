@@ -169,6 +169,11 @@ class HandoverSender:
         """Whether offers can be made. Not now to a receiver that is slow to answer, nor ever to one that is stuck."""
         return not (self.closed or self._stuck or self._silent or self._cancelled)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the receiver has answered neither an offer nor its cancellation: there are no more offers to it."""
+        return self._stuck
+
     def offer(self, content: bytes, now: float) -> int:
         """Offer a connection that is no longer read from. Return the offer's number. Only while `usable`."""
         if not self.usable:

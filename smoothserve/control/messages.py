@@ -90,9 +90,13 @@ class ReceiverStuck(Message):
 
 @dataclass(frozen=True, slots=True)
 class Saturated(Message):
-    """All threads are stuck in calls, and something waits that a sibling could serve. Said once a second at most."""
+    """All threads are stuck in calls, and something waits that a sibling could serve. Said once a second at most.
+
+    `have`: the numbers of the siblings that there are channels to, with spaces between them.
+    """
 
     kind = "saturated"
+    have: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ class Counter(IntEnum):
     """Those of `DROPPED` that were cut because a replaced worker's time was up."""
     DROPPED_AT_STOP = 16
     """Those of `DROPPED` that were cut because the time to stop was up."""
+    RELIEVED = 17
+    """Requests that siblings have served because no thread was free here."""
+    UNREAD = 18
+    """Requests that have come and are held, unread, for siblings: a crash loses them now."""
 
 
 class Scoreboard:

@@ -201,10 +201,14 @@ class Crew:
             if receiver is not sender and not receiver.slot.closed:
                 self.pair(receiver, sender)
 
-    def pair_for_relief(self, sender: Worker) -> None:
-        """Let a worker that has no thread free offer what comes to its siblings, if they are not of older code."""
+    def pair_for_relief(self, sender: Worker, have: frozenset[int]) -> None:
+        """Let a worker that has no thread free offer what comes to its siblings, if they are not of older code.
+
+        It has channels to those that it says: one that was made may have been lost on its way, or given up.
+        """
         if sender.killed:
             return
+        sender.relievers &= have
         for receiver in self.acceptors():
             serves = receiver.slot.serving is receiver and not receiver.slot.closed
             if receiver is sender or not serves or receiver.generation < sender.generation:

@@ -70,7 +70,12 @@ class ReceiverGotStuck(WorkerEvent):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSaturated(WorkerEvent):
-    """The worker's threads are all stuck in calls, and something waits that a sibling could serve."""
+    """The worker's threads are all stuck in calls, and something waits that a sibling could serve.
+
+    `have`: the numbers of the siblings that it has channels to. Those of others are lost or of no use any more.
+    """
+
+    have: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

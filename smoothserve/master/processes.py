@@ -62,7 +62,8 @@ def understand(process: Process, message: Message, now: float) -> events.Event |
         case ReceiverStuck():
             return events.ReceiverGotStuck(now, number, message.receiver)
         case Saturated():
-            return events.WorkerSaturated(now, number)
+            have = frozenset(int(one) for one in message.have.split() if one.isdecimal())
+            return events.WorkerSaturated(now, number, have)
         case Recycle():
             return events.WorkerWantsReplacement(now, number, message.cause)
         case Heartbeat():

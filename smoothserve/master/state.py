@@ -153,7 +153,7 @@ class MasterState:
     def _on_saturated(self, event: events.WorkerSaturated) -> None:
         worker = self._worker(event, Phase.ACCEPTING)
         if worker is not None and not self.stopping:
-            self.crew.pair_for_relief(worker)
+            self.crew.pair_for_relief(worker, event.have)
 
     def _on_wants_replacement(self, event: events.WorkerWantsReplacement) -> None:
         worker = self._worker(event)

@@ -18,7 +18,7 @@ from smoothserve.master.actions import (
     SayReloadMixed,
     SayReloadRefused,
 )
-from smoothserve.master.crew import Crew, Slot, spare
+from smoothserve.master.crew import Crew, Phase, Slot, spare
 from smoothserve.master.policy import Policy
 from smoothserve.master.recycling import Recycling
 from smoothserve.master.reload import Reload, Result
@@ -200,6 +200,10 @@ class Succession:
             self._trailing.append(reload)
 
     def _say_refused(self, generation: int, reason: str) -> None:
-        serving = self._crew.acceptors()
+        # A predecessor that was told to accept again, but has not answered yet, serves on.
+        told = [
+            slot.serving for slot in self._crew.slots.values() if slot.serving and slot.serving.phase is Phase.TRUSTED
+        ]
+        serving = [*self._crew.acceptors(), *(worker for worker in told if not worker.killed)]
         generations = tuple(sorted({worker.generation for worker in serving}))
         self._crew.do(SayReloadRefused(generation, reason, len(serving), generations))

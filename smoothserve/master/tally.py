@@ -44,7 +44,7 @@ class Tally:
         Not `clean`: it died, and what it had not answered is lost with it.
         """
         words = self.scoreboard.row(row)
-        lost = 0 if clean else max(0, words[Counter.UNANSWERED])
+        lost = 0 if clean else max(0, words[Counter.UNANSWERED] + words[Counter.UNREAD])
         dropped = words[Counter.DROPPED] + lost
         self.dropped_by_death += lost
         for counter in LASTING:

@@ -264,7 +264,7 @@ def _assemble(
             threads=settings.threads,
             scoreboard=scoreboard,
             siblings=service.balance,
-            on_handed_over=service.note_handed_over,
+            on_handed_over=service.note_relieved,
         )
     listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
     acceptor = Acceptor(service, listeners, service.balance, settings.max_connections, room)

@@ -207,9 +207,9 @@ class Worker:
         self._acceptor.start()
         self._send(Accepting())
 
-    def _ask_for_relief(self) -> None:
-        """Ask the master for channels to the siblings: all threads are stuck in calls, and something waits."""
-        self._send(Saturated())
+    def _ask_for_relief(self, have: list[int]) -> None:
+        """Ask the master for channels to the other siblings: all threads are stuck in calls, and something waits."""
+        self._send(Saturated(have=" ".join(map(str, have))))
 
     def _hand_over(self, channel: Channel, message: HandOver) -> None:
         receiver, relief = message.receiver, self._service.relief

@@ -41,10 +41,10 @@ def app(environ, start_response):
     return served(environ, start_response)
 
 
-def counted(self, link, connection):
+def counted(self, link, connection, **options):
     with open("offers.txt", "a") as file:
         print(os.getpid(), file=file)
-    offer(self, link, connection)
+    offer(self, link, connection, **options)
 
 
 Relief._offer = counted
@@ -218,3 +218,19 @@ def test_a_worker_that_leaves_amid_relief_drops_nothing(serve: Serve, tmp_path: 
             leaving.join()
         clients.burst("/echo/t")
     assert offers(server) > 0
+
+
+def test_a_request_does_not_wait_for_a_stuck_call_because_its_siblings_are_only_busy(
+    serve: Serve, tmp_path: Path
+) -> None:
+    directory = AppDirectory(tmp_path / "app", app="wsgi_load")
+    directory.deploy("1", after=WATCHED)
+    server = serve(directory, "--workers", "2", "--threads", "1")
+    with Clients(server.target, 16) as clients:
+        clients.spread(2)
+        time.sleep(0.6)  # each worker looks for its siblings twice a second
+        with blocked_for(server, server.target, 6) as stuck:
+            with blocked_for(server, server.target, 1.5):
+                # The other worker is in a call, too; which ends.
+                taken = max(taken for _, taken in clients.burst("/echo/t"))
+            assert stuck.is_alive(), f"the requests took {taken:.1f} s, as long as the stuck call"

@@ -11,6 +11,7 @@ import pytest
 
 from smoothserve.connection.acceptor import attach
 from smoothserve.connection.adopting import Adopting
+from smoothserve.connection.base import HELD
 from smoothserve.connection.http import HTTPConnection
 from smoothserve.connection.moving import Resumption
 from smoothserve.connection.service import Timeouts
@@ -470,5 +471,35 @@ def test_a_connection_that_is_adopted_while_its_worker_begins_to_drain_is_read_b
             client.send(GET)
             assert (await client.answer())[2] == b"new"
             await client.close()
+
+    run(scenario())
+
+
+def test_a_request_that_has_been_read_and_is_offered_counts_as_dropped_when_the_time_is_up(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        release = asyncio.Event()
+        async with pair(http, release) as both:
+            client, idle = await both.old.connect(), await both.old.connect()
+            for one in (client, idle):
+                one.send(GET)
+                await one.answer()
+            both.link()
+            reader = both.adopting._channel.fileno()
+            await until(lambda: both.old.service.offering is not None and both.old.service.offering.usable)
+            both.new.service.loop.remove_reader(reader)  # the successor does not answer
+            client.send(GET.replace(b"/ ", b"/slow ") + GET)
+            await until(lambda: len(both.old.service.calls) == 1)
+            both.drain()
+            release.set()
+            await client.answer()
+            offering = both.old.service.offering
+            assert offering is not None
+            await until(lambda: len(offering.links[0].offers) == 2)
+            assert {one._phase for one in both.old.service.connections} == {HELD}
+            assert both.old.service.cut() == 1, "the request behind the answer, and none of the idle client"
+            both.adopting._channel.close()
+            both.new.service.adopting.discard(both.adopting)
+            for one in (client, idle):
+                await one.close()
 
     run(scenario())

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from smoothserve.connection.adopting import Adopting
-from smoothserve.connection.relief import FLOWING, HOLD_TIMEOUT, OFFERS, Relief
+from smoothserve.connection.relief import FLOWING, HOLD_TIMEOUT, OFFERS, STUCK_AFTER, Relief
 from smoothserve.connection.room import Room
 from smoothserve.control.channel import Channel, channel_pair
 from smoothserve.control.scoreboard import Counter, Scoreboard
@@ -39,6 +39,7 @@ class Pair:
         self.threads = Threads(0)
         self.sibling = Threads(1)
         self.asked = 0
+        self.had: list[list[int]] = []
         scoreboard = Scoreboard.create(2)
         self.row = scoreboard.row(1)
         self.row[Counter.ACCEPTING] = 1
@@ -50,13 +51,14 @@ class Pair:
             threads=1,
             scoreboard=scoreboard,
             siblings=Siblings(),
-            on_handed_over=old.service.note_handed_over,
+            on_handed_over=old.service.note_relieved,
             ask=self.ask,
         )
         self.link_at_once = True
 
-    def ask(self) -> None:
+    def ask(self, have: list[int]) -> None:
         self.asked += 1
+        self.had.append(have)
         if self.link_at_once:
             left, right = channel_pair()
             Adopting(self.new.service, Channel(right), relief=True)
@@ -83,8 +85,10 @@ async def pair(http: str) -> AsyncIterator[Pair]:
         both = Pair(old, new)
         yield both
         both.relief.close()
-        for link in list(both.relief.links):
+        offering = old.service.offering
+        for link in [*both.relief.links, *(offering.links if offering is not None else [])]:
             link.channel.close()
+        await until(lambda: not both.new.service.adopting)
 
 
 async def asked(client: Client) -> bytes:
@@ -109,7 +113,7 @@ def test_a_request_goes_to_a_sibling_with_a_free_thread_and_idle_connections_sta
             client, idle = await kept(both.old, 2)
             await both.saturate()
             assert await asked(client) == b"new"
-            assert both.old.service.handed_over == both.new.service.adopted == both.relief.offered == 1
+            assert both.old.service.relieved == both.new.service.adopted == both.relief.offered == 1
             await until(lambda: len(both.old.service.connections) == 1)
             assert await asked(client) == b"new"
             both.free_thread()
@@ -128,9 +132,10 @@ def test_nothing_is_held_while_calls_end_or_there_is_no_sibling(run: Run, http: 
             (client,) = await kept(both.old, 1)
             both.relief._siblings.alone = True  # type: ignore[misc]
             both.relief.note_saturation(True)
-            assert both.relief._look is None
+            await asyncio.sleep(2 * STUCK_AFTER)
+            both.relief._look_again()
+            assert not both.old.service.relieving
             both.relief._siblings.alone = False  # type: ignore[misc]
-            both.relief.note_saturation(True)
             for _ in range(10):
                 both.threads.calls_ended += FLOWING
                 both.relief._look_again()
@@ -147,6 +152,7 @@ def test_a_sibling_that_is_busy_refuses_and_what_nobody_takes_is_served_here_in_
         async with pair(http) as both:
             clients = await kept(both.old, 4)
             both.sibling.free = 0
+            both.row[Counter.THREADS_STUCK] = int((time.monotonic() - 5) * 1000)
             await both.saturate()
             began = time.monotonic()
             assert await asked(clients[0]) == b"old"
@@ -242,6 +248,119 @@ def test_a_request_that_is_cut_while_it_is_held_counts_as_dropped(run: Run, http
             await until(lambda: not both.relief.settled)
             assert both.old.service.cut() == 1
             await until(lambda: both.relief.settled)
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_request_that_waits_for_long_goes_to_a_busy_sibling_whose_calls_end(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            (client,) = await kept(both.old, 1)
+            both.sibling.free = -2
+            both.row[Counter.IN_HAND] = 3
+            both.row[Counter.THREADS_STUCK] = int(time.monotonic() * 1000)
+            await both.saturate()
+            began = time.monotonic()
+            assert await asked(client) == b"new"
+            assert time.monotonic() - began >= HOLD_TIMEOUT * 0.8
+            assert both.relief.offered == both.new.service.adopted == 1
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_worker_that_was_alone_when_its_threads_got_stuck_is_relieved_once_it_is_not(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            (client,) = await kept(both.old, 1)
+            both.relief._siblings.alone = True  # type: ignore[misc]
+            both.relief.note_saturation(True)
+            await asyncio.sleep(2 * STUCK_AFTER)
+            both.relief._siblings.alone = False  # type: ignore[misc]
+            await until(lambda: both.old.service.relieving)
+            both.note_progress()
+            assert await asked(client) == b"new"
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_sibling_that_was_silent_for_long_is_linked_anew(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            first, second = await kept(both.old, 2)
+            both.link_at_once = False
+            left, right = channel_pair()
+            adopting = Adopting(both.new.service, Channel(right), relief=True)
+            both.relief.add_sibling(Channel(left), 2, 1)
+            await until(lambda: both.relief.links[0].sender.greeted)
+            (link,) = both.relief.links
+            loop = both.new.service.loop
+            loop.remove_reader(right.fileno())  # its loop is blocked
+            await both.saturate()
+            first.send(GET)
+            await until(lambda: both.relief.offered == 1)
+            for later in (6, 12):
+                both.relief._apply(link, link.sender.tick(loop.time() + later))
+                both.relief._send(link)
+            loop.add_reader(right.fileno(), adopting._on_readable)
+            await first.answer()
+            await until(lambda: not both.relief.links)
+            both.link_at_once = True
+            both.relief._ask_at = 0.0
+            both.note_progress()
+            assert await asked(second) == b"new"
+            assert both.had[-1] == []
+            for client in (first, second):
+                await client.close()
+
+    run(scenario())
+
+
+def test_what_is_held_at_a_drain_goes_to_the_successor(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            both.link_at_once = False
+            (client,) = await kept(both.old, 1)
+            await both.saturate()
+            client.send(GET)
+            await until(lambda: not both.relief.settled)
+            left, right = channel_pair()
+            Adopting(both.new.service, Channel(right))
+            both.old.service.hand_over(Channel(left), 2, lambda: None, lambda _: None)
+            both.old.service.begin_drain(5.0, lambda: None)
+            assert (await client.answer())[2] == b"new"
+            assert both.old.service.dropped == 0
+            assert both.old.service.counters[Counter.UNREAD] == 0
+            await client.close()
+
+    run(scenario())
+
+
+def test_what_is_held_unread_is_counted_and_is_no_drop_once_it_is_anothers(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with pair(http) as both:
+            both.link_at_once = False
+            (client,) = await kept(both.old, 1)
+            await both.saturate()
+            client.send(GET)
+            await until(lambda: not both.relief.settled)
+            assert both.old.service.counters[Counter.UNREAD] == 1
+            cut: list[int] = []
+            note = both.relief._on_handed_over
+
+            def note_and_cut() -> None:
+                note()
+                cut.append(both.old.service.cut())  # it is let go of, and not lost yet
+
+            both.relief._on_handed_over = note_and_cut
+            both.link_at_once = True
+            both.ask([])
+            both.note_progress()
+            assert (await client.answer())[2] == b"new"
+            assert cut == [0]
+            assert both.old.service.counters[Counter.UNREAD] == both.old.service.dropped == 0
             await client.close()
 
     run(scenario())

@@ -21,6 +21,13 @@ def test_all_siblings_that_serve_relieve_a_worker_and_are_paired_with_it_once() 
     assert reliefs(world)[2:] == [(4, 2)]
 
 
+def test_a_channel_for_relief_that_was_lost_or_given_up_is_made_anew() -> None:
+    world = booted(3)
+    world.saturate(2)
+    world.saturate(2, lost=3)
+    assert reliefs(world) == [(1, 2), (3, 2), (3, 2)]
+
+
 def test_a_worker_of_newer_code_is_not_relieved_by_one_of_older_code() -> None:
     world = swapped_without_handover(2)
     world.saturate(3)

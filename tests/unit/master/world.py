@@ -144,8 +144,12 @@ class World:
     def want_replacement(self, number: int, cause: str = "because") -> None:
         self.tell(events.WorkerWantsReplacement(self.now, number, cause))
 
-    def saturate(self, number: int) -> None:
-        self.tell(events.WorkerSaturated(self.now, number))
+    def saturate(self, number: int, lost: int | None = None) -> None:
+        """Let a worker ask for relief; its channel to `lost` is of no use any more."""
+        relievers = self.processes[number].relievers
+        if lost in relievers:
+            relievers.remove(lost)
+        self.tell(events.WorkerSaturated(self.now, number, frozenset(relievers)))
 
     def find_stuck(self, sender: int, receiver: int) -> None:
         self.tell(events.ReceiverGotStuck(self.now, sender, receiver))
