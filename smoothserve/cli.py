@@ -35,13 +35,13 @@ VERBS = {
     "restart": "stop a running server and start it again in the same process",
     "reload": "new workers with new code take over, dropping nothing",
     "status": "show the workers and the last reload",
+    "connections": "show what each connection is and does",
     "workers": "have more workers or fewer",
     "dump": "print the stacks of all threads and tasks of a live worker",
     "check": "would this code boot? without touching any server",
 }
 #: Reserved words, each with what does the same until the verb is there.
 LATER_VERBS = {
-    "connections": "smoothserve status shows how many each worker has",
     "upgrade": "kill -HUP gives the workers a new smoothserve; smoothserve restart the master too",
     "events": "the error log says what happens",
     "migrate": "many flags of gunicorn's and uvicorn's work as they are, see --help",

@@ -14,6 +14,7 @@ from typing import Any
 from smoothserve.connection.acceptor import attach
 from smoothserve.connection.http import HTTPConnection
 from smoothserve.connection.moving import Resumption
+from smoothserve.connection.past import Past
 from smoothserve.connection.room import Room
 from smoothserve.connection.service import Service
 from smoothserve.connection.websocket import WebSocketConnection
@@ -192,6 +193,7 @@ def read_offer(meta: dict[str, Any], leftover: bytes) -> tuple[Any, Any, AnyResu
                 requests=int(meta.get("requests", 0)),
                 idle=_seconds(meta, "idle"),
                 head=_seconds(meta, "head"),
+                past=Past.parse(meta.get("past")),
             )
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -12,6 +12,7 @@ import struct
 from math import inf
 from typing import Any, cast
 
+from smoothserve.connection.past import NO_PAST, Past
 from smoothserve.connection.progress import Progress, bytes_in_kernel
 from smoothserve.connection.service import Service
 from smoothserve.control.scoreboard import Counter
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         "born",
         "client",
         "deadline",
+        "past",
         "received",
         "scheme",
         "sent",
@@ -78,6 +80,7 @@ class Connection(asyncio.Protocol):
         self.received = 0
         """Bytes that have come, and that were sent, here."""
         self.sent = 0
+        self.past = NO_PAST
         self._phase = IDLE
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._eof = False
@@ -161,7 +164,21 @@ class Connection(asyncio.Protocol):
         self._gone = True
         self._transport.abort()
 
+    def continue_from(self, past: Past) -> None:
+        """Go on with what the connection has behind it."""
+        self.past = past
+        self.born -= past.age
+
+    def tell_past(self) -> list[float]:
+        """Return the age, and the bytes received and sent, for the worker that goes on with the connection."""
+        age = max(0.0, self._service.loop.time() - self.born)
+        return [age, self.past.received + self.received, self.past.sent + self.sent]
+
     # what each kind of connection does its own way
+
+    def tell(self) -> dict[str, Any]:
+        """Return what it is doing, for the operator: kind, state, requests, path and seconds in progress."""
+        raise NotImplementedError
 
     def timed_out(self) -> None:
         """Do what is due at the deadline; called by the sweep."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from math import inf
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from smoothserve.connection.base import (
     BUSY,
@@ -39,6 +39,8 @@ _ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
 _UNANSWERED = int(Counter.UNANSWERED)
 _IN_HAND = int(Counter.IN_HAND)
 _CONNECTIONS = int(Counter.CONNECTIONS)
+#: The phases, as an operator reads them.
+_STATES = {IDLE: "idle", HEAD: "head", BUSY: "busy", HALF_CLOSED: "half-closed", CLOSING: "closing", HELD: "moving"}
 
 
 class HTTPConnection(Movable):
@@ -62,6 +64,23 @@ class HTTPConnection(Movable):
     def awaits_request(self) -> bool:
         """Whether a request would be news: none is in hand, and the client has not gone."""
         return self._exchange is None and not self._gone and self._phase != CLOSING
+
+    def tell(self) -> dict[str, Any]:
+        """Return what it is doing, for the operator."""
+        exchange, state = self._exchange, _STATES[self._phase]
+        if exchange is None:
+            if self._phase == IDLE and not (self._gone or self.flushed):
+                state = "sending"
+        elif self._phase == BUSY and not self._body_done:
+            state = "body"
+        request = exchange.request if exchange is not None else None
+        return {
+            "kind": "http",
+            "state": state,
+            "requests": self.requests,
+            "path": f"{request.method} {request.target.decode('latin-1')}" if request is not None else None,
+            "busy": round(monotonic() - self._started, 6) if request is not None and self._service.timed else None,
+        }
 
     # from the transport
 
@@ -254,7 +273,8 @@ class HTTPConnection(Movable):
         self._service.connections.discard(self)
         websocket = WebSocketConnection(self._service, options, self.client, self.server, handshake, request)
         websocket.scheme = self.scheme
-        websocket.born, websocket.received, websocket.sent = self.born, self.received - len(leftover or b""), self.sent
+        websocket.born, websocket.past, websocket.sent = self.born, self.past, self.sent
+        websocket.received = self.received - len(leftover or b"")
         websocket.tls = self.tls
         transport = self._transport
         transport.set_protocol(websocket)

@@ -10,6 +10,7 @@ from typing import Any
 
 from smoothserve.connection.base import BY_HANDOVER, HEAD, HELD, IDLE
 from smoothserve.connection.deadlines import Watched
+from smoothserve.connection.past import NO_PAST, Past
 from smoothserve.connection.service import Service
 
 
@@ -24,6 +25,7 @@ class Resumption:
     """Seconds left to bring the next request."""
     head: float | None = None
     """Seconds left to complete the head that has begun."""
+    past: Past = NO_PAST
 
 
 class Movable(Watched):
@@ -39,6 +41,8 @@ class Movable(Watched):
         resumption: Resumption | None,
     ) -> None:
         super().__init__(service, client, server)
+        if resumption is not None:
+            self.continue_from(resumption.past)
         self._codec = service.make_codec()
         self.requests = 0 if resumption is None else resumption.requests
         self._resumption = resumption
@@ -147,6 +151,7 @@ class Movable(Watched):
             "client": client,
             "server": server,
             "requests": self.requests,
+            "past": self.tell_past(),
             "head" if phase == HEAD else "idle": max(0.0, deadline - now),
         }
         self._offered = self._unread or self._codec.trailing_data() or b""

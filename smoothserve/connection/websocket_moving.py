@@ -272,6 +272,7 @@ class MovableWebSocket(Talking):
             "window": base64.b64encode(self._codec.window()).decode(),
             "state": None if self.state is None else base64.b64encode(self.state).decode(),
             "opted_in": self._opted_in,
+            "past": self.tell_past(),
         }
         return meta, self._codec.leftover()
 

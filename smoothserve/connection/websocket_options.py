@@ -5,6 +5,7 @@ import fnmatch
 from dataclasses import dataclass
 from typing import Any
 
+from smoothserve.connection.past import NO_PAST, Past
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.websocket.codecs import CodecFactory
 from smoothserve.protocol.websocket.deflate import Deflate
@@ -68,6 +69,7 @@ class WebSocketResumption:
     window: bytes = b""
     state: bytes | None = None
     opted_in: bool | None = None
+    past: Past = NO_PAST
 
     @classmethod
     def from_meta(cls, meta: dict[str, Any], leftover: bytes) -> "WebSocketResumption":
@@ -101,6 +103,7 @@ class WebSocketResumption:
             window=base64.b64decode(meta["window"]),
             state=None if state is None else base64.b64decode(state),
             opted_in=opted_in,
+            past=Past.parse(meta.get("past")),
         )
 
 

@@ -6,7 +6,7 @@ what counts as open. When the connection moves to another worker is its subclass
 
 import os
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from smoothserve.connection.base import CLOSING, HELD, Connection
 from smoothserve.connection.service import Service
@@ -32,6 +32,15 @@ BY_QUEUE = 8
 END_PATIENCE = 1.0
 
 _PING_BYTES = 4
+#: The phases, as an operator reads them.
+_STATES = {
+    OPENING: "opening",
+    OPEN: "open",
+    LEAVING: "leaving",
+    CLOSE_SENT: "closing",
+    CLOSING: "closing",
+    HELD: "moving",
+}
 _WEBSOCKETS = int(Counter.WEBSOCKETS)
 _UNANSWERED = int(Counter.UNANSWERED)
 
@@ -89,6 +98,7 @@ class Talking(Connection):
         self._subprotocol: str | None = None
         if isinstance(start, WebSocketResumption):
             self.scheme = start.scheme
+            self.continue_from(start.past)
             self._subprotocol = start.subprotocol
             self._codec.receive_data(start.leftover)
         self._call: WebSocketExchange | None = None
@@ -106,6 +116,17 @@ class Talking(Connection):
         self._traffic = 0
         #: Its number when the last message of ours went.
         self._spoke_at = 0
+
+    def tell(self) -> dict[str, Any]:
+        """Return what it is doing, for the operator. Its requests are the messages, either way, in this worker."""
+        request = self.request
+        return {
+            "kind": "websocket",
+            "state": _STATES.get(self._phase, "open"),
+            "requests": self._traffic,
+            "path": f"{request.method} {request.target.decode('latin-1')}",
+            "busy": None,
+        }
 
     # messages
 

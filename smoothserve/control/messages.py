@@ -108,6 +108,15 @@ class Recycle(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsListed(Message):
+    """The answer to `ListConnections`: the file is written. `total` is how many connections there are."""
+
+    kind = "connections-listed"
+    question: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
     """The worker's loop turns; sent about once a second."""
 
@@ -175,6 +184,16 @@ class DumpTasks(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ListConnections(Message):
+    """Write what the connections are and do to the file that comes as a descriptor: `limit` of them, 0 for all."""
+
+    kind = "list-connections"
+    question: int = 0
+    limit: int = 0
+    sort: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StopAhead(Message):
     """The server will stop soon: serve on, but tell balancers that ask (`--health-path`)."""
 
@@ -215,6 +234,8 @@ KINDS: dict[str, type[Message]] = {
         ReopenLogs,
         StopAhead,
         DumpTasks,
+        ListConnections,
+        ConnectionsListed,
     )
 }
 

@@ -27,6 +27,7 @@ from smoothserve.master.descriptors import limit_warning, soft_limit
 from smoothserve.master.desk import Desk
 from smoothserve.master.dumps import Dumper
 from smoothserve.master.herald import Herald
+from smoothserve.master.listing import ConnectionLists
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
 from smoothserve.master.policy import Policy
 from smoothserve.master.report import count
@@ -94,7 +95,8 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     dump_fd = anonymous_file("smoothserve-dump")
     fcntl.fcntl(dump_fd, fcntl.F_SETFL, os.O_APPEND)
     dumper = Dumper(lambda: dump_fd)
-    desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch), dumper=dumper)
+    lists = ConnectionLists()
+    desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch), dumper=dumper, lists=lists)
     metrics = open_listener(parse_bind(settings.metrics_bind), settings.backlog) if settings.metrics_bind else None
     if metrics is not None:
         log.info(f"metrics at {metrics.name}/metrics")  # noqa: G004 - not the logging package's log
@@ -109,7 +111,11 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         log=log,
         app=settings.app,
         access_log=settings.access_log,
-        companions=[*_companions(launch, settings, desk, dumper), *_side_processes(launch, settings, desk, metrics)],
+        companions=[
+            lists,
+            *_companions(launch, settings, desk, dumper),
+            *_side_processes(launch, settings, desk, metrics),
+        ],
         dump_fd=dump_fd,
     )
     try:

@@ -25,7 +25,7 @@ class Bench:
     log: Log
     now: Callable[[], float]
     submit: Callable[[Event], None]
-    send: Callable[[int, Message], None]
+    send: Callable[..., None]
     processes: Callable[[], Iterable[WorkerProcess]]
     addresses: Callable[[], list[str]]
 

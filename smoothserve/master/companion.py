@@ -55,8 +55,8 @@ class Seat(Protocol):
     def submit(self, event: Event) -> None:
         """Let the rules decide on an event."""
 
-    def send(self, worker: int, message: Message) -> None:
-        """Say something to a worker."""
+    def send(self, worker: int, message: Message, *fds: int) -> None:
+        """Say something to a worker, with descriptors that stay the caller's."""
 
     def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
         """Call back with the selector's mask when the descriptor is ready; said again, it changes the mask."""

@@ -11,6 +11,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
+from typing import Protocol
 
 from smoothserve.control.operator import ERROR, MAX_REQUEST_BYTES, Line, OperatorError, parse_request, render_line
 from smoothserve.errors import FileError
@@ -25,6 +26,16 @@ _ACCEPTS_A_TURN = 8
 _CREDENTIALS = struct.Struct("3i")
 
 
+class Pieces(Protocol):
+    """An answer that is longer than may wait for its reader."""
+
+    def take(self) -> bytes:
+        """Return the next piece of rendered lines, nothing at the end."""
+
+    def close(self) -> None:
+        """Nobody wants more."""
+
+
 class Session:
     """One verb's connection."""
 
@@ -35,6 +46,7 @@ class Session:
         self._outbox = bytearray()
         self._asked = False
         self._finished = False
+        self._pieces: Pieces | None = None
         self.closed = False
         self.deadline: float | None = now + SESSION_TIMEOUT
 
@@ -55,6 +67,15 @@ class Session:
         if not self._outbox:
             self.close()
 
+    def finish_with(self, pieces: Pieces) -> None:
+        """Send lines that are rendered already, the last one among them, as the other side takes them; then close."""
+        if self.closed or self._finished:
+            pieces.close()
+            return
+        self._pieces = pieces
+        self._finished = True
+        self._flush()
+
     def on_ready(self, mask: int) -> None:
         """Go on reading and writing."""
         if mask & selectors.EVENT_WRITE:
@@ -66,6 +87,8 @@ class Session:
         """Close at once."""
         if not self.closed:
             self.closed = True
+            if self._pieces is not None:
+                self._pieces.close()
             self._owner.forget(self)
             self.sock.close()
 
@@ -100,7 +123,7 @@ class Session:
             self._owner.ask(self, request)
 
     def _flush(self) -> None:
-        while self._outbox:
+        while self._outbox or self._refill():
             try:
                 sent = self.sock.send(self._outbox[:65536])
             except (BlockingIOError, InterruptedError):
@@ -120,6 +143,11 @@ class Session:
         elif self.deadline is None:
             self.deadline = self._owner.now() + SESSION_TIMEOUT
         self._owner.follow(self, waiting=bool(self._outbox))
+
+    def _refill(self) -> bool:
+        if self._pieces is not None:
+            self._outbox += self._pieces.take()
+        return bool(self._outbox)
 
 
 class ControlSocket:

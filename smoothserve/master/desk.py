@@ -17,6 +17,7 @@ from smoothserve.master.chronicle import ABANDONED, FINISHED, Chronicle
 from smoothserve.master.companion import Companion, Seat, WorkerProcess
 from smoothserve.master.control_socket import ControlSocket, Session
 from smoothserve.master.dumps import Dumper
+from smoothserve.master.listing import ConnectionLists
 from smoothserve.master.status import build_status
 
 #: `workers +N`: more at once is rather a mistake.
@@ -35,12 +36,21 @@ class _Waiter:
 class Desk(Companion):
     """The control socket of a master."""
 
-    def __init__(self, path: str | None, *, app: str, check: Callable[[], object], dumper: Dumper) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        app: str,
+        check: Callable[[], object],
+        dumper: Dumper,
+        lists: ConnectionLists,
+    ) -> None:
         """`path` as set; None: the default place. `check` raises `SmoothserveError` if a restart could not start."""
         self._path = path
         self._app = app
         self._check = check
         self._dumper = dumper
+        self._lists = lists
         self._socket: ControlSocket | None = None
         self._waiters: list[_Waiter] = []
         self.restarting = False
@@ -53,6 +63,7 @@ class Desk(Companion):
             "restart": self._restart,
             "workers": self._workers,
             "dump": self._dump,
+            "connections": self._connections,
         }
 
     def open(self, seat: Seat) -> None:
@@ -206,6 +217,16 @@ class Desk(Companion):
 
         for process in found:
             self._dumper.dump(process.number, partial(answer, process))
+
+    def _connections(self, session: Session, request: Line) -> None:
+        limit, sort = request.get("limit", 0), request.get("sort", "")
+        if type(limit) is not int or limit < 0 or not isinstance(sort, str):
+            session.finish({"kind": ERROR, "message": "limit is a number from 0, sort a name"})
+            return
+        try:
+            self._lists.ask(limit, sort, session.finish_with)
+        except SmoothserveError as error:
+            session.finish({"kind": ERROR, "message": str(error)})
 
     def _workers(self, session: Session, request: Line) -> None:
         change = request.get("change")

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from smoothserve.control.listing import DEFAULT_ORDER, ORDERS
 from smoothserve.control.operator import PROGRESS
 from smoothserve.errors import VERB_CODES, SettingsError, SmoothserveError, VerbCode
 from smoothserve.verbs.client import Server, find_server
+from smoothserve.verbs.connections import list_connections, render_connections, render_silent
 from smoothserve.verbs.reload import reload, render_report
 from smoothserve.verbs.status import render_status
 
@@ -163,6 +165,20 @@ def _status(server: Server, *, watch: bool, interval: float, as_json: bool) -> i
             return VerbCode.DONE
 
 
+# connections
+
+
+def _connections(server: Server, *, limit: int, sort: str, as_json: bool) -> int:
+    listing = list_connections(server, limit=limit, sort=sort)
+    if as_json:
+        click.echo(json.dumps({"connections": listing.connections, "total": listing.total, "silent": listing.silent}))
+        return VerbCode.DONE
+    click.echo(render_connections(listing, sort))
+    for line in render_silent(listing):
+        click.echo(line, err=True)
+    return VerbCode.DONE
+
+
 # workers
 
 
@@ -223,6 +239,26 @@ COMMANDS: dict[str, click.Command] = {
             click.Option(["--watch"], is_flag=True, help="Show it again and again."),
             click.Option(
                 ["--interval"], type=click.FloatRange(0.1), default=1.0, help="Seconds between, with --watch."
+            ),
+        ),
+        _command(
+            "connections",
+            _connections,
+            "Show what each connection is and does: worker, kind, age, state, requests (of a WebSocket the messages), "
+            "bytes in and out, client, and the path in progress. A worker that does not answer is named.",
+            click.Option(
+                ["--limit"],
+                type=click.IntRange(0),
+                default=100,
+                show_default=True,
+                help="Show at most so many; 0: all.",
+            ),
+            click.Option(
+                ["--sort"],
+                type=click.Choice(list(ORDERS)),
+                default=DEFAULT_ORDER,
+                show_default=True,
+                help="What has most of it comes first; busy: the time that the request has been in progress.",
             ),
         ),
         _command(

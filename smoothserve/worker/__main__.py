@@ -54,6 +54,7 @@ from smoothserve.protocol.response import DefaultHeaders
 from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
 from smoothserve.settings.certificates import tls_options
+from smoothserve.worker.connections import ConnectionLister
 from smoothserve.worker.dumps import arm, dump_tasks
 from smoothserve.worker.forks import ForkGuard
 from smoothserve.worker.host import (
@@ -284,6 +285,9 @@ def _assemble(
         linger_timeout=settings.linger_timeout,
         reopen_logs=logs.reopen,
         dump_tasks=lambda: dump_tasks(launch.dump_fd, loop),
+        list_connections=ConnectionLister(
+            service, {"worker": launch.worker, "slot": launch.slot, "pid": os.getpid(), "generation": launch.generation}
+        ).write,
         tick=tick,
         recycle_causes=[
             request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests),

@@ -19,6 +19,7 @@ from smoothserve.control.channel import HAS_SEQPACKET, Channel
 from smoothserve.control.messages import (
     Accept,
     Accepting,
+    ConnectionsListed,
     ControlError,
     Drain,
     Draining,
@@ -26,6 +27,7 @@ from smoothserve.control.messages import (
     HandOver,
     HandoverFinished,
     Heartbeat,
+    ListConnections,
     Message,
     Ready,
     Receive,
@@ -57,6 +59,13 @@ class Lifecycle(Protocol):
         """End the application, within `timeout` seconds."""
 
 
+class ListsConnections(Protocol):
+    """Writes a list of connections."""
+
+    def __call__(self, fd: int, limit: int, sort: str, done: Callable[[int], None]) -> None:
+        """Write to a descriptor that is ours, soon; `done` is called with how many connections there are."""
+
+
 class Worker:
     """Serves one generation of the application, from `Ready` to the last call's return."""
 
@@ -75,6 +84,7 @@ class Worker:
         linger_timeout: float,
         reopen_logs: Callable[[], None],
         dump_tasks: Callable[[], None] = lambda: None,
+        list_connections: ListsConnections | None = None,
         tick: Callable[[], None],
         recycle_causes: Sequence[Cause] = (),
     ) -> None:
@@ -90,6 +100,7 @@ class Worker:
         self._linger_timeout = linger_timeout
         self._reopen_logs = reopen_logs
         self._dump_tasks = dump_tasks
+        self._list_connections = list_connections
         self._tick = tick
         self._recycle_causes = recycle_causes
         self._loop = service.loop
@@ -186,6 +197,14 @@ class Worker:
             self._reopen_logs()
         elif isinstance(message, DumpTasks):
             self._dump_tasks()
+        elif isinstance(message, ListConnections) and fds and self._list_connections is not None:
+            question = message.question
+            self._list_connections(
+                fds.pop(),
+                message.limit,
+                message.sort,
+                lambda total: self._send(ConnectionsListed(question=question, total=total)),
+            )
         elif isinstance(message, StopAhead):
             self._service.stopping = True
         else:

@@ -247,7 +247,9 @@ def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None
         assert not (directory.path / "smoothserve.pid").exists()
 
 
-@pytest.mark.parametrize("name", ["reload", "stop", "restart", "status", "workers", "start", "check"])
+@pytest.mark.parametrize(
+    "name", ["reload", "stop", "restart", "status", "connections", "workers", "dump", "start", "check"]
+)
 def test_each_verb_has_help(name: str) -> None:
     result = verb(name, "--help")
     assert result.returncode == 0
