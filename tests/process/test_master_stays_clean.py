@@ -65,6 +65,7 @@ def test_the_master_holds_no_third_party_module_and_nothing_of_the_application(
     inner = {name for name in found["modules"] if name.startswith("smoothserve.")}
     layers = ("smoothserve.connection", "smoothserve.asgi", "smoothserve.wsgi", "smoothserve.worker")
     assert {name for name in inner if name.startswith(layers)} == set()
+    assert "ssl" not in found["modules"], "TLS is the workers'"
 
 
 def test_no_file_of_a_third_party_or_of_the_application_is_mapped_into_the_master(
