@@ -90,3 +90,12 @@ def test_a_worker_that_is_old_or_large_is_replaced(serve: Serve, directory: AppD
     server.stop()
     large = serve(directory, "--max-memory", "1")
     large.wait_log(r"recycled: worker 1 .*, \d+ MiB resident \(--max-memory\): worker 2 has taken its place", 60)
+
+
+def test_workers_of_the_same_age_are_replaced_one_after_the_other(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--workers", "3", "--max-worker-lifetime", "1", *QUICK)
+    with Load(server.target, get_and_post(4, THINKING)) as load:
+        server.wait_log(r"\] recycled: worker", 90, count=3)
+    assert_nothing_dropped(load.report, "1")
+    steps = re.findall(r"\] (recycled?): worker", server.log())
+    assert steps[:6] == ["recycle", "recycled"] * 3

@@ -1,8 +1,14 @@
 """Under systemd, or what stands in for it: a notify socket that notes every datagram, and sockets passed from 3 on."""
 
+import configparser
 import json
+import os
+import re
+import shutil
 import signal
 import socket
+import struct
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from smoothserve.errors import ExitCode
+from smoothserve.settings import Settings
 from tests.load.runner import Load
 from tests.load.scenarios import get_and_post
 from tests.process.directory import BROKEN, HANGS, AppDirectory
@@ -19,16 +27,22 @@ from tests.process.harness import assert_nothing_dropped
 from tests.process.processes import wait_until
 from tests.process.test_verbs import verb
 
+#: struct ucred: process, user, group.
+_CREDENTIALS = struct.Struct("iII")
+
 
 class Manager:
-    """The service manager's end of the notify socket."""
+    """The service manager's end of the notify socket. As systemd, it knows by the kernel's word who has said what."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(str(path))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.sock.bind("\0" + address[1:] if address.startswith("@") else address)
         self.sock.settimeout(0.1)
-        self.environ = {"NOTIFY_SOCKET": str(path)}
+        self.environ = {"NOTIFY_SOCKET": address}
         self.said: list[dict[str, str]] = []
+        self.senders: set[int] = set()
+        """Who has said something: with NotifyAccess=main systemd hears nobody but the main process."""
         self._closed = False
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -36,9 +50,10 @@ class Manager:
     def _read(self) -> None:
         while not self._closed:
             try:
-                data = self.sock.recv(65536)
+                data, ancillary, _, _ = self.sock.recvmsg(65536, socket.CMSG_SPACE(_CREDENTIALS.size))
             except TimeoutError:
                 continue
+            self.senders |= {_CREDENTIALS.unpack(one[2])[0] for one in ancillary}
             self.said.append(dict(line.split("=", 1) for line in data.decode().split("\n")))
 
     def states(self) -> list[str]:
@@ -60,7 +75,7 @@ class Manager:
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path / "notify")
+    made = Manager(str(tmp_path / "notify"))
     yield made
     made.close()
 
@@ -85,6 +100,74 @@ def test_ready_comes_when_the_workers_are_ready_then_reloading_then_stopping(
     assert manager.status() == "generation 2 serves app:app"
     server.stop()
     manager.wait_states("READY", "RELOADING", "READY", "STOPPING")
+    assert manager.status() == "stopping"
+    assert manager.senders == {server.pid}
+
+
+def test_an_abstract_socket_is_told_and_a_failed_boot_is_never_ready_but_says_why(
+    serve: Serve, directory: AppDirectory, tmp_path: Path
+) -> None:
+    manager = Manager(f"@smoothserve-test-{os.getpid()}-{tmp_path.name}-{time.monotonic_ns()}")
+    try:
+        directory.deploy("1", before=BROKEN["raises at import"])
+        server = serve(directory, environ=manager.environ, wait=False)
+        server.tracebacks_expected = True
+        server.exit_code_expected = ExitCode.BOOT_FAILED
+        assert server.wait_exit() == ExitCode.BOOT_FAILED
+        wait_until(lambda: manager.status().startswith("the application did not boot:"), 20, "the reason")
+        assert "broken deploy" in manager.status()
+        assert manager.states() == []
+    finally:
+        manager.close()
+
+
+def test_the_watchdog_of_another_process_is_not_fed(serve: Serve, directory: AppDirectory, manager: Manager) -> None:
+    environ = {**manager.environ, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"}
+    server = serve(directory, environ=environ)
+    manager.wait_states("READY")
+    server.stop()
+    manager.wait_states("READY", "STOPPING")
+    assert not [said for said in manager.said if "WATCHDOG" in said]
+
+
+def units() -> list[str]:
+    """Return the service units that the how-to has."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "deploy-behind-nginx-with-systemd.md"
+    return [text for text in re.findall(r"```ini\n(.*?)```", page.read_text(), re.DOTALL) if "[Service]" in text]
+
+
+def test_the_units_of_the_how_to_say_what_the_server_needs() -> None:
+    found = []
+    for text in units():
+        parser = configparser.RawConfigParser(strict=True)
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        parser.read_string(re.sub(r"\\\n\s*", "", text))
+        service = parser["Service"]
+        found.append(service["Type"])
+        assert service["KillMode"] == "mixed"
+        assert int(service["TimeoutStopSec"]) > Settings().graceful_timeout + Settings().kill_timeout
+        assert service["RuntimeDirectory"]
+        assert (service["Type"] == "notify") == ("ExecReload" in service)
+    assert found == ["notify", "notify-reload"]
+
+
+def analysed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("number", [0, 1])
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, number: int) -> None:
+    # The programs of a deployment are not here; systemd looks for them.
+    text = units()[number].replace("/srv/app/current/.venv/bin/smoothserve", "/bin/true")
+    version = re.search(r"systemd (\d+)", analysed("--version").stdout)
+    if version is not None and int(version[1]) < 253:
+        text = text.replace("Type=notify-reload", "Type=notify")
+    (tmp_path / "app.service").write_text(text)
+    found = analysed("verify", str(tmp_path / "app.service")).stderr
+    assert [line for line in found.splitlines() if "app.service" in line] == []
+    (tmp_path / "bad.service").write_text(text.replace("KillMode=mixed", "KillMode=mixt"))
+    assert "bad.service" in analysed("verify", str(tmp_path / "bad.service")).stderr, "it finds what is wrong"
 
 
 def test_a_refused_reload_is_ready_again_and_its_reason_is_the_status(

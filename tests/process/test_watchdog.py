@@ -83,6 +83,25 @@ def test_a_stuck_worker_has_its_stacks_logged_and_is_replaced_successor_first(
     server.wait_gone([stuck])
 
 
+def test_only_when_every_thread_is_stuck_the_worker_is_replaced(serve: Serve, directory: AppDirectory) -> None:
+    directory.deploy("1", app="wsgi_load", after=BLOCKS_THREAD)
+    server = serve(directory, "--timeout", "1", "--threads", "2", "--soak-interval", "0")
+    (worker,) = server.workers
+    first = block(server)
+    with Load(server.target, get_and_post(1)) as load:
+        load.wait_until(lambda report: report.now() > 3.5)
+        assert server.workers == [worker]
+        assert "is stuck" not in server.log(), "one thread gets on"
+    second = block(server)
+    server.wait_log(r"worker 1 .* is stuck: no thread of it has finished a call for \d+ s \(--timeout\)", 30)
+    server.wait_log(r"recycled: .*worker 2 has taken its place", 60)
+    assert load.report.dropped == 0
+    (directory.path / "release").write_text("")
+    for connection in (first, second):
+        assert connection.getresponse().read() == b"released"
+        connection.close()
+
+
 def test_a_worker_that_never_lets_go_is_killed_once_it_is_replaced(serve: Serve, directory: AppDirectory) -> None:
     directory.deploy("1", after=BLOCKS_LOOP)
     server = serve(directory, "--timeout", "1", "--graceful-timeout", "1")
