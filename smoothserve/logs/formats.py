@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
 COMBINED = COMMON + ' "%(f)s" "%(a)s"'
@@ -19,7 +20,7 @@ JSON = "json"
 NAMED = {"common": COMMON, "combined": COMBINED}
 
 _ATOM = re.compile(r"%\((?P<name>[^)]*)\)s|%%|%")
-_HEADER = re.compile(r"\{(?P<header>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)\}i\Z")
+_HEADER = re.compile(r"\{(?P<header>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)\}(?P<where>[ioe])\Z")
 
 
 class LoggedRequest(Protocol):
@@ -36,6 +37,7 @@ class LoggedResponse(Protocol):
 
     status: int
     bytes_sent: int
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,22 @@ class Entry:
         """Return a header of the request, `-` if it has none."""
         return next((quoted(value) for key, value in self.request.headers if key == name), "-")
 
+    def sent_header(self, name: bytes) -> str:
+        """Return a header of the answer, `-` if it has none."""
+        for line in self.response.head.split(b"\r\n")[1:]:
+            key, _, value = line.partition(b":")
+            if key.lower() == name:
+                return quoted(value.strip())
+        return "-"
+
+    def variable(self, name: str) -> str:
+        """Return a CGI variable of the request (RFC 3875 section 4.1), `-` if it is not known here."""
+        known = _VARIABLES.get(name)
+        if known is not None:
+            return known(self)
+        name = name.removeprefix("HTTP_") if name.startswith("HTTP_") else _CONTENT.get(name, "")
+        return self.header(name.replace("_", "-").lower().encode()) if name else "-"
+
     @property
     def path(self) -> bytes:
         """The target up to the question mark."""
@@ -88,6 +106,17 @@ def _user(entry: Entry) -> str:
     except (binascii.Error, ValueError):
         return "-"
 
+
+_VARIABLES: dict[str, Atom] = {
+    "REMOTE_ADDR": lambda entry: entry.client,
+    "REQUEST_METHOD": lambda entry: entry.request.method,
+    "REQUEST_URI": lambda entry: quoted(entry.request.target),
+    "RAW_URI": lambda entry: quoted(entry.request.target),
+    "PATH_INFO": lambda entry: quoted(unquote_to_bytes(entry.path)),
+    "QUERY_STRING": lambda entry: quoted(entry.query),
+    "SERVER_PROTOCOL": lambda entry: f"HTTP/{entry.request.http_version}",
+}
+_CONTENT = {"CONTENT_TYPE": "CONTENT_TYPE", "CONTENT_LENGTH": "CONTENT_LENGTH"}
 
 #: As gunicorn names them; worker, slot and generation are ours.
 ATOMS: dict[str, Atom] = {
@@ -144,8 +173,14 @@ def _atom(text: str, name: str | None) -> Atom:
     header = _HEADER.match(name)
     if header is None:
         known = " ".join(ATOMS)
-        raise BadFormatError(f"has {text}, which is not known: there are {known}, and {{name}}i for a request's header")
+        more = "{name}i for a request's header, {name}o for an answer's, {NAME}e for a CGI variable"
+        raise BadFormatError(f"has {text}, which is not known: there are {known}, and {more}")
+    if header["where"] == "e":
+        variable = header["header"]
+        return lambda entry: entry.variable(variable)
     wanted = header["header"].lower().encode()
+    if header["where"] == "o":
+        return lambda entry: entry.sent_header(wanted)
     return lambda entry: entry.header(wanted)
 
 

@@ -142,6 +142,7 @@ class Response:
         "bytes_sent",
         "complete",
         "error",
+        "head",
         "keep_alive",
         "started",
         "status",
@@ -157,6 +158,8 @@ class Response:
         self.bytes_sent = 0
         self.error: str | None = None
         """What is wrong with the body that the application sent, if anything: the connection must be closed."""
+        self.head = b""
+        """The head as it was sent, for the access log."""
         self._head: bytes | None = None
         self._chunked = False
         self._left: int | None = None
@@ -280,7 +283,7 @@ class Response:
         head = self._head
         if head is not None:
             self._head = None
-            prefix = self._finish_head(head, data, more=more)
+            self.head = prefix = self._finish_head(head, data, more=more)
         else:
             prefix = b""
         if self._without_body:

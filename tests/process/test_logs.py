@@ -52,6 +52,20 @@ def test_json_lines_have_the_worker_its_generation_and_the_duration(
     assert 0 < first["duration"] < 20
 
 
+@pytest.mark.parametrize("app", ["asgi_load", "wsgi_load"])
+def test_headers_of_answers_and_variables_of_requests_are_atoms(
+    serve: Serve, directory: AppDirectory, tmp_path: Path, app: str
+) -> None:
+    log = tmp_path / "access"
+    directory.deploy("1", app=app)
+    line = "%({Content-Type}o)s|%({server}o)s|%({REQUEST_METHOD}e)s %({PATH_INFO}e)s|%({host}i)s|%({X-None}o)s"
+    server = serve(directory, "--access-logfile", str(log), "--access-log-format", line)
+    for _ in range(2):
+        ask(server, "/echo/t")
+    wanted = f"text/plain|smoothserve|GET /echo/t|127.0.0.1:{server.port}|-"
+    assert lines_of(log, 2) == [wanted, wanted]
+
+
 def test_a_bad_format_is_one_line_at_the_start(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory, "--access-log-format", "%(zz)s", wait=False)
     server.exit_code_expected = ExitCode.USAGE

@@ -22,6 +22,7 @@ class Request:
 class Response:
     status: int = 200
     bytes_sent: int = 35
+    head: bytes = b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nx-trace: a"b: c\r\n\r\n'
 
 
 def line(

@@ -43,6 +43,9 @@ def line(line_format: str, request: Request | None = None, response: Response | 
         ("%({Host}i)s %({none}i)s", "example.org -"),
         ('"%({x-request-id}i)s"', '"a\\"b"'),
         ("100%% %(s)s", "100% 200"),
+        ("%({content-type}o)s %({X-Trace}o)s %({none}o)s", 'text/plain a\\"b: c -'),
+        ("%({REQUEST_METHOD}e)s %({REMOTE_ADDR}e)s %({HTTP_USER_AGENT}e)s", "GET 192.0.2.7 curl"),
+        ("%({PATH_INFO}e)s %({QUERY_STRING}e)s %({CONTENT_TYPE}e)s %({wsgi.input}e)s", "/path query=1 - -"),
     ],
 )
 def test_atoms(atoms: str, shown: str) -> None:
@@ -92,7 +95,7 @@ def test_json_is_one_object_a_line_whatever_the_client_sent() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["%(x)s", "%({host}o)s", "%({host}e)s", "%s", "50%", "%({a b}i)s"])
+@pytest.mark.parametrize("text", ["%(x)s", "%({host}x)s", "%({host})s", "%s", "50%", "%({a b}i)s"])
 def test_a_format_that_names_what_is_not_there_is_refused(text: str) -> None:
     with pytest.raises(BadFormatError, match="has "):
         compile_format(text)

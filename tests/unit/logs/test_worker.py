@@ -23,6 +23,7 @@ class Request:
 class Response:
     status: int = 200
     bytes_sent: int = 5
+    head: bytes = b""
 
 
 def logs(directory: Path, *, access: bool = True) -> tuple[WorkerLogs, list[Callable[[], None]]]:
