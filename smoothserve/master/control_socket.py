@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from smoothserve.control.operator import ERROR, MAX_REQUEST_BYTES, Line, OperatorError, parse_request, render_line
+from smoothserve.control.places import parse_socket_name
 from smoothserve.errors import FileError
 from smoothserve.master.companion import Seat
 
@@ -252,6 +253,17 @@ def _listen(path: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def remove_sockets_of_the_dead(path: str) -> None:
+    """Remove, beside this path, the sockets of masters that were killed: no such process, and nobody listens."""
+    directory = os.path.dirname(path)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            pid = parse_socket_name(name)
+            if pid is not None and name != os.path.basename(path) and not os.path.exists(f"/proc/{pid}"):
+                with contextlib.suppress(FileError, OSError):
+                    _remove_stale(os.path.join(directory, name))
 
 
 def _remove_stale(path: str) -> None:

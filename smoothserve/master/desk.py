@@ -15,7 +15,7 @@ from smoothserve.errors import FileError, SmoothserveError
 from smoothserve.master import actions, events
 from smoothserve.master.chronicle import ABANDONED, FINISHED, Chronicle
 from smoothserve.master.companion import Companion, Seat, WorkerProcess
-from smoothserve.master.control_socket import ControlSocket, Session
+from smoothserve.master.control_socket import ControlSocket, Session, remove_sockets_of_the_dead
 from smoothserve.master.dumps import Dumper
 from smoothserve.master.listing import ConnectionLists
 from smoothserve.master.status import build_status
@@ -83,6 +83,8 @@ class Desk(Companion):
                 "name a place with --control-socket (signals work as ever)"
             )
             return
+        if os.path.exists("/proc/self"):
+            remove_sockets_of_the_dead(path)
         self._log.debug(f"control socket: {path}")
 
     @property

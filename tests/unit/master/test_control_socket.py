@@ -5,6 +5,8 @@ import os
 import selectors
 import socket
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -220,6 +222,17 @@ def test_the_socket_of_a_master_that_is_gone_is_replaced(tmp_path: Path) -> None
         stale.bind(str(path))
     Desk(path).socket.close()
     assert not path.exists()
+
+
+def test_sockets_of_masters_that_were_killed_are_removed_and_no_others(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead, living, other = (tmp_path / f"smoothserve-{name}.sock" for name in (gone.pid, os.getpid(), "x"))
+    for path in (dead, living, other):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(path))
+    control_socket.remove_sockets_of_the_dead(str(tmp_path / "smoothserve-1.sock"))
+    assert sorted(tmp_path.iterdir()) == sorted([living, other])
 
 
 def test_a_live_masters_socket_is_not_taken(desk: Desk) -> None:
