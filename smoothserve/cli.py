@@ -94,6 +94,8 @@ def _options() -> Iterable[click.Parameter]:
     yield click.Option(
         ["-c", "--config"],
         metavar="FILE",
+        multiple=True,
+        callback=_one_config,
         help="Read settings from this TOML file. [default: [tool.smoothserve] "
         "of pyproject.toml in the working directory, if it is there]",
     )
@@ -124,6 +126,13 @@ def _option(setting: Setting) -> click.Option:
         metavar=setting.kind.metavar,
         multiple=isinstance(setting.kind, Several),
     )
+
+
+def _one_config(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    del ctx, option
+    if len(values) > 1:
+        raise SettingsError(f"flag --config: one file is read, not {len(values)}: put the settings into one")
+    return values[0] if values else None
 
 
 def _print_version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
@@ -231,7 +240,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     except click.ClickException as error:
         return _fail(_one_line(error.format_message()), ExitCode.USAGE)
     except click.Abort:
-        return 130  # as a shell says it of SIGINT
+        return ExitCode.INTERRUPTED
     return int(code) if isinstance(code, int) else ExitCode.STOPPED
 
 

@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     BOOT_FAILED = 3
     BIND_FAILED = 4
     FILE_FAILED = 6
+    INTERRUPTED = 130
 
 
 EXIT_CODES: dict[ExitCode, str] = {
@@ -29,6 +30,7 @@ EXIT_CODES: dict[ExitCode, str] = {
         "a file or program that is needed cannot be used: PID file, log file, environment file, certificate or key, "
         "interpreter, directory"
     ),
+    ExitCode.INTERRUPTED: "interrupted (INT, Ctrl-C) before the server began",
 }
 
 

@@ -27,8 +27,9 @@ from smoothserve.settings.sources import unknown_variables
 
 MASTER_MODULE = "smoothserve.master"
 #: Blocked through the exec, since by default they would end the master before its handlers stand; it lets them
-#: through then. TERM and INT end it at once: nothing has begun.
+#: through then. TERM ends it at once: nothing has begun; of INT an interpreter that starts would show a traceback.
 HELD_SIGNALS = (
+    signal.SIGINT,
     signal.SIGHUP,
     signal.SIGUSR1,
     signal.SIGUSR2,
@@ -38,6 +39,7 @@ HELD_SIGNALS = (
 )
 #: Seconds that another interpreter may take to say that it has smoothserve.
 _PROBE_TIMEOUT = 30.0
+_PROBED = "smoothserve is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,8 @@ def _check_accounts(settings: Settings) -> Identity | None:
 
 def _same_environment(python: str, other: str) -> bool:
     try:
-        return os.path.samefile(os.path.dirname(python), os.path.dirname(other))
+        here = os.path.samefile(os.path.dirname(python), os.path.dirname(other))
+        return here and os.path.samefile(python, other)
     except OSError:
         return False
 
@@ -174,14 +177,14 @@ def _probe(python: str) -> None:
     """See whether another interpreter has smoothserve: after exec, its own words would be all the user gets."""
     import subprocess
 
-    command = [python, "-P", "-c", "import smoothserve.master"]
+    command = [python, "-P", "-c", f"import smoothserve.master; print({_PROBED!r})"]
     try:
         result = subprocess.run(command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT)  # noqa: S603 - the user's own
     except OSError as error:
         raise FileError(f"the interpreter {python} cannot be executed ({error.strerror})") from None
     except subprocess.TimeoutExpired:
         raise FileError(f"the interpreter {python} did not answer in {_PROBE_TIMEOUT:.0f} s") from None
-    if result.returncode != 0:
+    if result.returncode != 0 or _PROBED.encode() not in result.stdout:
         said = result.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
         raise FileError(
             f"the interpreter {python} cannot run smoothserve ({said[-1]}): install smoothserve for it (Python 3.11 "

@@ -167,8 +167,8 @@ def _execute_again(launch: MasterLaunch, settings: Settings) -> NoReturn:
     fd = write_launch(replace(launch, ready_fd=-1))
     for inherited in [*fds, fd]:
         os.set_inheritable(inherited, True)
-    # The new master's own handlers let them through. TERM and INT end it at once meanwhile: nothing has begun.
-    signal.pthread_sigmask(signal.SIG_BLOCK, set(SIGNALS) - {signal.SIGTERM, signal.SIGINT})
+    # The new master's own handlers let them through. TERM ends it at once meanwhile: nothing has begun.
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(SIGNALS) - {signal.SIGTERM})
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     directory = working_directory(settings.chdir, {}, launch.directory)

@@ -95,6 +95,8 @@ class WorkerExited(WorkerEvent):
     """The process has been reaped. `status` is its exit status, or minus the signal that killed it."""
 
     status: int = 0
+    remark: str = ""
+    """What to say as well if it was not ready yet."""
 
 
 @dataclass(frozen=True, slots=True)

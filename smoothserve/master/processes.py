@@ -26,19 +26,23 @@ class Process:
         "exited",
         "generation",
         "heartbeat_at",
+        "interpreter",
         "number",
         "pid",
         "row",
         "slot",
     )
 
-    def __init__(self, number: int, slot: int, generation: int, pid: int, channel: Channel, row: int) -> None:
+    def __init__(
+        self, number: int, slot: int, generation: int, pid: int, channel: Channel, row: int, interpreter: str
+    ) -> None:
         self.number = number
         self.slot = slot
         self.generation = generation
         self.pid = pid
         self.channel = channel
         self.row = row
+        self.interpreter = interpreter
         self.dropped = 0
         self.exited = False
         self.disconnected_at: float | None = None

@@ -197,7 +197,7 @@ class MasterState:
         what = describe_exit(event.status)
         if phase in ALIVE:
             if phase is Phase.BOOTING:
-                what += " before it was ready"
+                what += f" before it was ready{event.remark}"
             worker.phase = Phase.ENDING
             self._lose(worker, what, event.at)
         elif phase is Phase.DRAINING and event.status != 0 and not killed:

@@ -110,6 +110,7 @@ class Supervisor:
         self._events: deque[events.Event] = deque()
         self._exit_code: ExitCode | None = None
         self._strangers: set[str] = set()
+        self._proven: set[str] = set()
         self._perform_by_type: dict[type[actions.Action], Callable[[Any], None]] = {
             actions.Spawn: self._spawn,
             actions.Pair: self._pair,
@@ -198,7 +199,15 @@ class Supervisor:
             process.exited = True
             process.disconnected_at = None
             process.channel.close()
-            self._handle(events.WorkerExited(self._clock(), process.number, os.waitstatus_to_exitcode(status)))
+            code = os.waitstatus_to_exitcode(status)
+            self._handle(events.WorkerExited(self._clock(), process.number, code, self._doubt(process, code)))
+
+    def _doubt(self, process: Process, code: int) -> str:
+        """Say so if an interpreter that no worker was ready with may lack smoothserve: then it exits with 1 or 2."""
+        if code not in (1, 2) or not self._proven or process.interpreter in self._proven:
+            return ""
+        python = process.interpreter
+        return f": is smoothserve installed for {python}? See {python} -P -m smoothserve --version"
 
     def _watch_clock(self) -> None:
         now = self._clock()
@@ -222,6 +231,8 @@ class Supervisor:
                 self._log.warning(f"worker {process.number}: {error}")
                 continue
             event = understand(process, message, self._clock())
+            if isinstance(event, events.WorkerReady):
+                self._proven.add(process.interpreter)
             if event is not None:
                 self._handle(event)
             else:
@@ -293,7 +304,7 @@ class Supervisor:
             self._events.append(events.WorkerFailed(now, action.worker, str(error)))
             self._events.append(events.WorkerExited(now, action.worker, EXEC_FAILED))
             return
-        process = Process(action.worker, action.slot, action.generation, pid, channel, row)
+        process = Process(action.worker, action.slot, action.generation, pid, channel, row, command.interpreter)
         self._processes[action.worker] = process
         self._watch(process)
         self._log.debug(f"worker {action.worker} (pid {pid}, slot {action.slot}) started: {command.interpreter}")

@@ -17,6 +17,8 @@ class Fallback:
     variable: str
     template: str = "{}"
     """How the variable's text becomes the setting's, as for a flag."""
+    allowed: str = ""
+    """What the variable may be, if that is not what the setting may be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,13 @@ def read_fallback(setting: Setting, environ: Mapping[str, str]) -> Given | None:
     fallback = setting.fallback
     if fallback is None or not environ.get(fallback.variable):
         return None
-    text = fallback.template.format(environ[fallback.variable])
-    return checked(setting, text, f"environment variable {fallback.variable}", parse=True)
+    typed, origin = environ[fallback.variable], f"environment variable {fallback.variable}"
+    try:
+        return checked(setting, fallback.template.format(typed), origin, parse=True)
+    except SettingsError:
+        if not fallback.allowed:
+            raise
+        raise refusal(f"{origin}: {show(typed)} is not {fallback.allowed}") from None
 
 
 def find_file(config: str | None, directory: str, project_directory: str) -> str | None:

@@ -147,7 +147,7 @@ class Settings:
         f"An address to listen on: {BIND_FORMS}. Repeatable. Without one, the sockets that systemd passes are used.",
         aliases=("-b",),
         reloadable=False,
-        fallback=Fallback("PORT", "0.0.0.0:{}"),
+        fallback=Fallback("PORT", "0.0.0.0:{}", allowed="a port from 0 to 65535"),
         default_text="the sockets of systemd's socket activation, else 127.0.0.1:8000, or 0.0.0.0:$PORT if PORT is set",
     )
     uds_mode: str = declare(

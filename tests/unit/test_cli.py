@@ -177,6 +177,7 @@ def test_a_module_with_the_name_of_a_verb_is_served_with_its_attribute() -> None
         (["--workers", "0"], 'flag --workers: "0" is not a whole number from 1 to 256'),
         (["--bind", "a:1", "--port", "2"], "flag --port: not together with --bind"),
         (["--config", "missing.toml"], "configuration file "),
+        (["-c", "a.toml", "--config", "b.toml"], "flag --config: one file is read, not 2"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -1,5 +1,6 @@
 """Serving: everything is checked first, then the master is executed in the same process with the launch message."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,11 +14,13 @@ import pytest
 from smoothserve.control.launch import MasterLaunch, read_launch
 from smoothserve.errors import ExitCode, FileError, SettingsError
 from smoothserve.serve import serve
+from tests.process.processes import wait_until
 
 #: Stands for an interpreter: says which process it is, what it was executed with and what the message holds.
 FAKE_INTERPRETER = f"""#!{sys.executable}
 import json, os, signal, sys
 if sys.argv[1:3] == ["-P", "-c"]:
+    print("smoothserve is there")
     sys.exit(0)
 launch = json.load(os.fdopen(int(sys.argv[4])))
 blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
@@ -177,4 +180,45 @@ def test_the_master_has_the_process_number_of_the_command(directory: Path) -> No
     assert said["launch"]["flags"] == {"app": "a:b", "python": "./python", "workers": "2"}
     assert said["marker"] == "kept"
     assert signal.SIGHUP in said["blocked"], "a HUP before its handlers stand would end the master"
-    assert not {signal.SIGTERM, signal.SIGINT} & set(said["blocked"])
+    assert signal.SIGINT in said["blocked"], "of an INT before its handlers stand there would be a traceback"
+    assert signal.SIGTERM not in said["blocked"]
+
+
+def interrupted(command: list[str], directory: Path, **environ: str) -> tuple[int, bytes]:
+    """Send INT to a command once the file `there` exists; return its exit code and what it printed."""
+    environment = {**os.environ, **environ}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+    ) as process:
+        try:
+            wait_until(lambda: (directory / "there").exists() or process.poll() is not None, 60, "it has begun")
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, output
+
+
+WAITS = "import pathlib, time\npathlib.Path('there').touch()\ntime.sleep(60)\n"
+
+
+def test_int_while_the_command_line_is_imported_ends_it_without_a_word(directory: Path) -> None:
+    (directory / "lib").mkdir()
+    (directory / "lib" / "click.py").write_text(WAITS)
+    command = [sys.executable, "-m", "smoothserve", "a:b"]
+    assert interrupted(command, directory, PYTHONPATH=str(directory / "lib")) == (ExitCode.INTERRUPTED, b"")
+
+
+def test_int_while_the_command_line_works_ends_it_without_a_word(directory: Path) -> None:
+    python = directory / "python"
+    python.write_text(f"#!{sys.executable}\n{WAITS}")
+    python.chmod(0o755)
+    command = [sys.executable, "-m", "smoothserve", "a:b", "--python", "./python"]
+    code, output = interrupted(command, directory)
+    assert (code, output.strip()) == (ExitCode.INTERRUPTED, b"")
+
+
+def test_a_program_that_is_no_interpreter_is_told() -> None:
+    with pytest.raises(FileError, match=r"the interpreter .*true cannot run smoothserve \(it said nothing\)"):
+        serve({"app": "a:b", "python": "true"}, None, _must_not_execute)

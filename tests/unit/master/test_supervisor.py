@@ -328,6 +328,23 @@ def test_an_interpreter_that_can_not_be_executed_refuses_the_reload(tmp_path: Pa
         assert master.started(1)["launch"]["slot"] == 0
 
 
+def test_an_interpreter_that_may_lack_smoothserve_is_named_where_its_worker_says_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "smoothserve.toml"
+    config.write_text(f'python = "{tmp_path}/bin/python"\n')
+    lacking = tmp_path / "other" / "python"
+    lacking.parent.mkdir()
+    lacking.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -c "import no_such_smoothserve"\n')
+    lacking.chmod(0o755)
+    with Master(tmp_path, config=str(config), python=None) as master:
+        master.wait_for_line("ready: ")
+        config.write_text(f'python = "{lacking}"\n')
+        master.send(signal.SIGHUP)
+        master.wait_for_line(
+            rf"reload refused: generation 2: worker 2 exited with status 1 before it was ready: "
+            rf"is smoothserve installed for {re.escape(str(lacking))}\? See .*other/python -P -m smoothserve --version"
+        )
+
+
 def test_workers_leave_when_the_master_is_killed(tmp_path: Path) -> None:
     with Master(tmp_path) as master:
         master.wait_for_line("ready: ")
