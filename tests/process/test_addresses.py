@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.load.scenarios import get_and_post, new_connections
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import assert_nothing_dropped
+from tests.process.processes import kill, stat_fields, wait_until
 
 #: Opens a listening socket as descriptor 9 and becomes the server, as a supervisor with sockets of its own does.
 WITH_DESCRIPTOR = """
@@ -60,3 +62,37 @@ def test_a_reload_drops_nothing_on_several_addresses_of_every_kind(
     for load in loads:
         assert_nothing_dropped(load.report, "1", "2")
     server.wait_drained()
+
+
+def test_uvicorns_flags_for_an_address_reach_a_real_server(
+    serve: Serve, directory: AppDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("s") / "s"
+    by_port = serve(directory, "--host", "127.0.0.1", "--port", "0", bind=None)
+    by_path = serve(directory, "--uds", str(path), bind=None)
+    assert by_path.target == Target(path=str(path))
+    for server in (by_port, by_path):
+        with Load(server.target, get_and_post(2)) as load:
+            load.wait_version("1")
+        assert_nothing_dropped(load.report, "1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue of a unix socket is told otherwise")
+def test_as_many_connections_wait_as_the_backlog_says(
+    serve: Serve, directory: AppDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("s") / "s"
+    server = serve(directory, "--backlog", "3", bind=f"unix:{path}")
+    (worker,) = server.workers
+    kill(worker, signal.SIGSTOP)
+    wait_until(lambda: stat_fields(worker)[0] == "T", 10, "the worker accepts nothing")
+    with contextlib.ExitStack() as stack:
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            while waiting < 100:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(path))
+                waiting += 1
+        kill(worker, signal.SIGCONT)
+    assert waiting == 4, "Linux lets one more wait"

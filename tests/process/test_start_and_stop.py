@@ -145,3 +145,15 @@ def test_it_runs_as_process_1(serve: Serve, directory: AppDirectory) -> None:
 def is_zombie_of(pid: int, parent: int) -> bool:
     fields = stat_fields(pid)
     return bool(fields) and fields[0] == "Z" and int(fields[1]) == parent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="titles are looked up in /proc")
+def test_ps_shows_what_each_worker_is(serve: Serve, directory: AppDirectory) -> None:
+    pytest.importorskip("setproctitle")
+    server = serve(directory, "--workers", "2")
+    server.reload()
+    server.wait_drained()
+    titles = {Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode() for pid in server.workers}
+    assert titles == {f"smoothserve: worker {number} [app:app] generation 2" for number in (3, 4)}
+    names = {Path(f"/proc/{pid}/comm").read_text() for pid in (server.pid, *server.workers)}
+    assert names == {"smoothserve\n"}, "pkill finds them"
