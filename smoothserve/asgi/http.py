@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from smoothserve.asgi.stacks import render_stack
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
+from smoothserve.protocol.memory import FAST_PATHS
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
 from smoothserve.protocol.tls import VERSIONS, TLSInfo
 from smoothserve.protocol.websocket.exchange import WebSocketLink
@@ -29,7 +30,7 @@ FAIR_SENDS = 15
 #: Request body that waits for `receive()` beyond this pauses reading from the client.
 BODY_HIGH_WATER_BYTES = 65536
 
-HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+HAS_EAGER_TASKS = sys.version_info >= (3, 12) and FAST_PATHS
 ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
 
 

@@ -8,6 +8,8 @@ from collections import deque
 from math import inf
 from typing import Any, Protocol
 
+from smoothserve.protocol.memory import make_memory
+
 
 class Request:
     """The head of a request. `headers` have lower-case names, in the order of arrival, trailers not among them.
@@ -112,15 +114,15 @@ class KnownLines:
     __slots__ = ("blocks", "judged", "notable", "plain", "request_lines")
 
     def __init__(self) -> None:
-        self.request_lines: dict[bytes, RequestLine] = {}
+        self.request_lines: dict[bytes, RequestLine] = make_memory()
         """Request lines that are served."""
-        self.plain: dict[bytes, tuple[bytes, bytes]] = {}
+        self.plain: dict[bytes, tuple[bytes, bytes]] = make_memory()
         """Field lines that mean nothing to a server, each with its field."""
-        self.notable: dict[bytes, tuple[bytes, bytes]] = {}
+        self.notable: dict[bytes, tuple[bytes, bytes]] = make_memory()
         """Those that do."""
-        self.judged: dict[tuple[object, ...], Request] = {}
+        self.judged: dict[tuple[object, ...], Request] = make_memory()
         """The version and the notable fields of heads, in their order, each with a request that had them."""
-        self.blocks: dict[bytes, Request] = {}
+        self.blocks: dict[bytes, Request] = make_memory()
         """All that is behind a request line, each with a request that had it."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from smoothserve.protocol.events import Request
+from smoothserve.protocol.memory import make_memory
 from smoothserve.protocol.policy import TOKEN, is_valid_host
 
 Client = tuple[str, int] | None
@@ -46,7 +47,7 @@ class TrustedProxies:
         self._networks: list[IPv4Network | IPv6Network] = [
             ip_network(word, strict=False) for word in words if word not in ("*", UNIX)
         ]
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, bool] = make_memory()
 
     def trusts(self, address: str | None) -> bool:
         """Whether a proxy at this address is trusted; None is the peer of a unix socket."""
@@ -91,7 +92,7 @@ class Forwarding:
         self._complain = complain
         self._complained: set[bytes] = set()
         #: What the usual two headers have been read as lately: clients come again.
-        self._read: dict[tuple[bytes, bytes | None, str], tuple[Client, str]] = {}
+        self._read: dict[tuple[bytes, bytes | None, str], tuple[Client, str]] = make_memory()
 
     def trusts(self, client: Client) -> bool:
         """Whether the peer is a proxy whose headers are read."""

@@ -11,6 +11,7 @@ from collections import deque
 
 from smoothserve.protocol.chunked import ChunkedDecoder
 from smoothserve.protocol.events import END_OF_REQUEST, Event, Limits, Malformed, Request, RequestLine
+from smoothserve.protocol.memory import make_memory
 from smoothserve.protocol.policy import read_request_line
 
 #: Empty lines ahead of a request are ignored (RFC 9112 section 2.2), but not for ever.
@@ -56,7 +57,7 @@ class FramedCodec:
     def __init__(self, limits: Limits) -> None:
         self.events: deque[Event] = deque()
         self._limits = limits
-        self._heads = limits.heads.setdefault(type(self), {})
+        self._heads = limits.heads.setdefault(type(self), make_memory())
         self._known = limits.lines
         # Whether the line of a head, and all its fields, have been seen before: it may well come again as a whole.
         self._line_seen = False

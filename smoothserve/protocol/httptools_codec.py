@@ -20,6 +20,7 @@ from smoothserve.protocol.framing import (
     MAX_REMEMBERED_BYTES,
     FramedCodec,
 )
+from smoothserve.protocol.memory import make_memory
 from smoothserve.protocol.policy import FIELD_VALUE, NOTABLE, TOKEN, Headers, judge
 
 #: What llhttp is shown in the place of a request line that we accept and it does not: methods and bytes beyond its
@@ -42,7 +43,9 @@ _COMMON_NAMES = (
 ).split()
 #: Lower-case names by the names as sent, of the fields that are not judged. One for the process: whoever's
 #: connection brought a name, it is lower-cased in the same way.
-_plain_names = {spelling: name.lower() for name in _COMMON_NAMES for spelling in (name, name.lower())}
+_plain_names: dict[bytes, bytes] = make_memory()
+for _name in _COMMON_NAMES:
+    _plain_names[_name] = _plain_names[_name.lower()] = _name.lower()
 _NAME = re.compile(TOKEN)
 _VALUE = re.compile(FIELD_VALUE)
 

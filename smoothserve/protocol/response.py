@@ -11,6 +11,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import cast
 
+from smoothserve.protocol.memory import make_memory
+
 
 class InvalidResponseError(ValueError):
     """What the application wants to send cannot be sent: a bad status, header or length. The text says what."""
@@ -55,11 +57,11 @@ class DefaultHeaders:
             self._fixed.insert(0, (b"server", server))
         self.names = frozenset([b"date", *(name for name, _ in self._fixed)])
         #: Header names seen in responses, each with what it means.
-        self.known: dict[bytes, int] = {}
+        self.known: dict[bytes, int] = make_memory()
         #: Fields that have been sent, by name and value: their lines, validated; of Content-Length the number.
-        self.fields: dict[object, bytes | int] = {}
+        self.fields: dict[object, bytes | int] = make_memory()
         #: The same for the whole of what a WSGI application has said: see `wsgi.head`.
-        self.answers: dict[object, tuple[int, bytes, int | None]] = {}
+        self.answers: dict[object, tuple[int, bytes, int | None]] = make_memory()
         self.block = b""
         self.render()
 

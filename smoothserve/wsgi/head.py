@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from smoothserve.protocol.memory import make_memory
 from smoothserve.protocol.response import STATUS_LINES, DefaultHeaders, InvalidResponseError
 
 #: The name that `parse_headers` yields for any spelling of Content-Length, always this object.
@@ -41,8 +42,8 @@ _HOP_BY_HOP = frozenset(
 #: Of these, the ones whose meaning `Response` knows.
 _UNDERSTOOD = frozenset(["connection"])
 
-_statuses: dict[str, tuple[int, bytes | None]] = {}
-_names: dict[str, bytes | None] = {}
+_statuses: dict[str, tuple[int, bytes | None]] = make_memory()
+_names: dict[str, bytes | None] = make_memory()
 _warned: set[str] = set()
 
 

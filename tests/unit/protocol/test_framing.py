@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from smoothserve.protocol.events import END_OF_REQUEST, Limits, Malformed, Request
+from smoothserve.protocol.memory import FAST_PATHS
 from tests.unit.protocol.corpus import NEXT, chunked, get, post
 from tests.unit.protocol.delivery import Delivery, MakeCodec, cut, deliver, single_bytes
 
@@ -319,6 +320,10 @@ def test_requests_held_back_are_served_after_the_end(make_codec: MakeCodec, rest
     assert delivery.outcome == deliver(make_codec(Limits()), [get() + rest], eof=True)
 
 
+remembering = pytest.mark.skipif(not FAST_PATHS, reason="nothing is remembered without fast paths")
+
+
+@remembering
 def test_heads_and_lines_that_clients_make_up_are_not_remembered_without_end(make_codec: MakeCodec) -> None:
     limits = Limits()
     for number in range(3000):
@@ -340,6 +345,7 @@ def test_heads_and_lines_that_clients_make_up_are_not_remembered_without_end(mak
     assert max(map(len, known.blocks), default=0) <= 1024
 
 
+@remembering
 def test_a_head_that_has_been_read_twice_is_one_object(make_codec: MakeCodec) -> None:
     limits = Limits()
     requests = []
