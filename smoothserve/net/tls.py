@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from smoothserve.errors import FileError, SettingsError
 from smoothserve.net.certificates import CertificateFiles, TLSOptions, first_certificate, valid_until
+from smoothserve.rereading import read_again
 
 _REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -128,7 +129,6 @@ def _trust(context: ssl.SSLContext, path: str) -> None:
 
 def _read(flag: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_again(path)
     except OSError as error:
         raise FileError(f"{flag} {path} cannot be read: {error.strerror or error}") from None

@@ -1,5 +1,6 @@
 """Certificates and keys that cannot be used are one line that says what to do; an expired one is a warning."""
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -79,6 +80,17 @@ def test_a_bad_pair_is_refused_in_one_line(certificates: Certificates, damage: s
     }
     damages[damage]()
     assert re.search(said, refusal(options((str(certificate), str(key)))))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("flag", ["--certfile", "--keyfile", "--ca-certs"])
+def test_a_pipe_is_refused_at_once(certificates: Certificates, flag: str) -> None:
+    certificate, key = certificates.issue("a")
+    fifo = str(certificates.directory / "fifo")
+    os.mkfifo(fifo)
+    files = (fifo if flag == "--certfile" else certificate, fifo if flag == "--keyfile" else key)
+    more = {"ca_certs": fifo} if flag == "--ca-certs" else {}
+    assert re.match(rf"{flag} .*fifo cannot be read: it is no regular file", refusal(options(files, **more)))
 
 
 def test_the_key_is_named_where_it_is_missing_from_the_one_file(certificates: Certificates) -> None:
