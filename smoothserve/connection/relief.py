@@ -29,9 +29,9 @@ STUCK_AFTER = 0.03
 #: is read here: a health check, or one too many, has an answer at once also when every worker is stuck.
 HOLD_TIMEOUT = 0.3
 #: Seconds after which it is read here in any case if no sibling has a channel yet.
-LINK_TIMEOUT = 1.5
+LINK_TIMEOUT = 3.0
 #: Milliseconds for which all threads of a sibling may have been in their calls: longer, and it is stuck as well.
-SIBLING_STUCK = 1000
+SIBLING_STUCK = 2000
 #: Offers to one sibling that may be without an answer: should its loop be blocked, no more than these wait for it.
 OFFERS = 4
 #: Seconds between two requests for channels to the siblings.
@@ -242,8 +242,13 @@ class Relief(Offering):
         return not (ready or self._siblings.alone) and held_for < LINK_TIMEOUT
 
     def _link_to_who_gets_on(self) -> Link | None:
-        """Return a link to the sibling with the fewest calls in hand of those whose calls end."""
+        """Return a link to the sibling with the fewest calls in hand of those whose calls end.
+
+        It need not accept: while all its threads are in calls it does not. But if it has been in them for longer than
+        this worker in its own, it does not get on better.
+        """
         now = time.monotonic()
+        since = max(self._room.stuck_since * 1000, now * 1000 - SIBLING_STUCK)
         found: list[tuple[int, int]] = []
         for index, link in enumerate(self.links):
             row = self._rows[link.receiver]
@@ -252,19 +257,20 @@ class Relief(Offering):
                 link.usable
                 and link.sender.greeted
                 and self._turns(row, now)
-                and not (stuck_since and now * 1000 - stuck_since > SIBLING_STUCK)
+                and now >= self._rest_until.get(link.receiver, 0.0)
+                and not 0 < stuck_since <= since
             ):
                 found.append((row[Counter.IN_HAND] + link.sender.pending, index))
         return self.links[min(found)[1]] if found else None
 
     @staticmethod
     def _turns(row: memoryview, now: float) -> bool:
-        """Whether a sibling accepts and its loop is not blocked."""
-        return bool(row[Counter.ACCEPTING]) and now * 1000 - row[Counter.PROGRESS] <= STALE
+        """Whether a sibling's loop is not blocked."""
+        return now * 1000 - row[Counter.PROGRESS] <= STALE
 
     def _has_room(self, link: Link, now: float) -> bool:
         row = self._rows[link.receiver]
-        if not self._turns(row, now):
+        if not (row[Counter.ACCEPTING] and self._turns(row, now)):
             return False
         pending = link.sender.pending
         if pending >= OFFERS or now < self._rest_until.get(link.receiver, 0.0):

@@ -24,6 +24,10 @@ class Threads(Protocol):
     def calls_ended(self) -> int:
         """How many calls have returned so far."""
 
+    @property
+    def stuck_since(self) -> float:
+        """When the last of all threads began its call, on the monotonic clock; 0.0: one is free."""
+
     def request_notice(self) -> None:
         """Have the change of room noted as soon as a call has returned."""
 
@@ -76,6 +80,11 @@ class Room:
     def calls_ended(self) -> int:
         """How many calls have returned so far."""
         return self._threads.calls_ended
+
+    @property
+    def stuck_since(self) -> float:
+        """When the last of all threads began its call, on the monotonic clock; 0.0: one is free."""
+        return self._threads.stuck_since
 
     def allows_one(self, *, patient: bool = True) -> bool:
         """Whether a thread is free for one more connection's request, or will soon be: calls end one after the other.

@@ -229,8 +229,8 @@ def test_a_request_does_not_wait_for_a_stuck_call_because_its_siblings_are_only_
     with Clients(server.target, 16) as clients:
         clients.spread(2)
         time.sleep(0.6)  # each worker looks for its siblings twice a second
-        with blocked_for(server, server.target, 6) as stuck:
-            with blocked_for(server, server.target, 1.5):
+        with blocked_for(server, server.target, 8) as stuck:
+            with blocked_for(server, server.target, 0.8):
                 # The other worker is in a call, too; which ends.
                 taken = max(taken for _, taken in clients.burst("/echo/t"))
             assert stuck.is_alive(), f"the requests took {taken:.1f} s, as long as the stuck call"

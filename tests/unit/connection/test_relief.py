@@ -21,6 +21,7 @@ class Threads:
     def __init__(self, free: int) -> None:
         self.free = free
         self.calls_ended = 0
+        self.stuck_since = 0.0
 
     def request_notice(self) -> None:
         """Take no note: the tests say when a call has returned."""
@@ -69,6 +70,7 @@ class Pair:
 
     async def saturate(self) -> None:
         self.threads.free = 0
+        self.threads.stuck_since = time.monotonic()
         self.relief.note_saturation(True)
         await until(lambda: self.old.service.relieving)
         self.note_progress()
@@ -152,7 +154,8 @@ def test_a_sibling_that_is_busy_refuses_and_what_nobody_takes_is_served_here_in_
         async with pair(http) as both:
             clients = await kept(both.old, 4)
             both.sibling.free = 0
-            both.row[Counter.THREADS_STUCK] = int((time.monotonic() - 5) * 1000)
+            # It has been in its calls for longer than this worker in its own.
+            both.row[Counter.THREADS_STUCK] = int((time.monotonic() - 0.1) * 1000)
             await both.saturate()
             began = time.monotonic()
             assert await asked(clients[0]) == b"old"
@@ -259,8 +262,8 @@ def test_a_request_that_waits_for_long_goes_to_a_busy_sibling_whose_calls_end(ru
             (client,) = await kept(both.old, 1)
             both.sibling.free = -2
             both.row[Counter.IN_HAND] = 3
-            both.row[Counter.THREADS_STUCK] = int(time.monotonic() * 1000)
             await both.saturate()
+            both.row[Counter.THREADS_STUCK] = int(time.monotonic() * 1000) + 1
             began = time.monotonic()
             assert await asked(client) == b"new"
             assert time.monotonic() - began >= HOLD_TIMEOUT * 0.8

@@ -10,6 +10,7 @@ class Threads:
     def __init__(self, free: int) -> None:
         self.free = free
         self.calls_ended = 0
+        self.stuck_since = 0.0
         self.notices = 0
 
     def request_notice(self) -> None:
