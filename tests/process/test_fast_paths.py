@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.full
+@pytest.mark.full(only="3.13")
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize(
     "parts",
