@@ -445,6 +445,8 @@ class HTTPConnection(Movable):
         self.write(response.data_to_send(b"Gateway Timeout\n", more=False))
         if service.access_log is not None:
             service.access_log.note(self.client, exchange.request, response, monotonic() - self._started)
+        if service.measures is not None:
+            service.measures.note_status(exchange.request.method, 504)
         self._close_lingering()
 
     def call_returned(self, exchange: Exchange) -> None:

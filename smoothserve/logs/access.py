@@ -8,7 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from smoothserve.logs.formats import Atom, Entry, LoggedRequest, LoggedResponse, Process, compile_format, quoted
+from smoothserve.logs.formats import (
+    Atom,
+    Entry,
+    LoggedRequest,
+    LoggedResponse,
+    Process,
+    basic_user,
+    compile_format,
+    quoted,
+)
 
 #: Lines that wait for the loop's turn are written at once when there are this many.
 MAX_WAITING_LINES = 256
@@ -68,13 +77,16 @@ class AccessLog:
 
     def _combined(self, host: str, request: LoggedRequest, response: LoggedResponse) -> str:
         referer = agent = b"-"
+        user = "-"
         for name, value in request.headers:
             if name == b"referer":
                 referer = value
             elif name == b"user-agent":
                 agent = value
+            elif name == b"authorization":
+                user = basic_user(value)
         return (
-            f"{host} - - [{self._now()}] "
+            f"{host} - {user} [{self._now()}] "
             f'"{request.method} {quoted(request.target)} HTTP/{request.http_version}" '
             f'{response.status} {response.bytes_sent or "-"} "{quoted(referer)}" "{quoted(agent)}"\n'
         )

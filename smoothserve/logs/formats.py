@@ -96,8 +96,11 @@ Atom = Callable[[Entry], str]
 
 
 def _user(entry: Entry) -> str:
-    """Return the user's name of Basic authentication, which nobody has verified (RFC 7617)."""
-    value = next((value for key, value in entry.request.headers if key == b"authorization"), b"")
+    return basic_user(next((value for key, value in entry.request.headers if key == b"authorization"), b""))
+
+
+def basic_user(value: bytes) -> str:
+    """Return the user's name of Basic authentication, which nobody has verified (RFC 7617); `-` if there is none."""
     scheme, _, credentials = value.partition(b" ")
     if scheme.lower() != b"basic":
         return "-"

@@ -16,7 +16,7 @@ from smoothserve.master.tally import Tally
 MAX_RELOADS = 16
 FINISHED, REFUSED, MIXED, ABANDONED = "finished", "refused", "mixed", "abandoned"
 #: Why workers are replaced without a reload: they died, or by the option that asks for it.
-RESTARTS = ("died", "max-requests", "max-worker-lifetime", "max-memory", "timeout")
+RESTARTS = ("died", "max-requests", "max-worker-lifetime", "max-memory", "request-timeout", "timeout")
 _OPTION = re.compile(r"\(--([a-z-]+)\)")
 _LASTING = {
     "handed_over": Counter.HANDED_OVER,

@@ -205,6 +205,9 @@ class Desk(Companion):
 
     def _dump(self, session: Session, request: Line) -> None:
         pid = request.get("pid")
+        if pid is not None and type(pid) is not int:
+            session.finish({"kind": ERROR, "message": "pid is a worker's process number, or null for all"})
+            return
         found = [one for one in self._seat.processes() if pid in {None, one.pid}]
         if not found:
             session.finish({"kind": ERROR, "message": f"{pid} is no worker of this server's"})

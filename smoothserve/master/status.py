@@ -71,7 +71,7 @@ def build_status(seat: Seat, chronicle: Chronicle, *, app: str, started_at: floa
 
 def server_state(seat: Seat, chronicle: Chronicle) -> str:
     """Return the server's state in one word."""
-    state, last = seat.state, chronicle.last_reload
+    state = seat.state
     if state.stopping:
         return "stopping"
     if not state.served or (chronicle.ready_seconds is None):
@@ -80,7 +80,7 @@ def server_state(seat: Seat, chronicle: Chronicle) -> str:
         return "reloading"
     if state.crew.resting:
         return "resting"
-    if last is not None and last.result == "mixed" and len({one.generation for one in state.crew.acceptors()}) > 1:
+    if len({one.generation for one in state.crew.acceptors()}) > 1:
         return "mixed"
     return "serving"
 

@@ -57,6 +57,8 @@ def test_metrics_add_up_through_reloads_and_deaths(serve: Serve, directory: AppD
     assert {after[f'smoothserve_dropped_total{{reason="{reason}"}}'] for reason in DROPPED} == {0}
     assert after['smoothserve_reloads_total{result="finished"}'] == 1
     assert after["smoothserve_generation"] == 2
+    causes = ("died", "max-requests", "max-worker-lifetime", "max-memory", "request-timeout", "timeout")
+    assert {after[f'smoothserve_worker_restarts_total{{cause="{cause}"}}'] for cause in causes} == {0}
     os.kill(side_process(server), signal.SIGKILL)
     server.wait_log("smoothserve.metrics has ended: it is started again")
     wait_until(lambda: metrics(server).get("smoothserve_requests_total", 0) >= before, 30, "metrics again")

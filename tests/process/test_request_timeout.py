@@ -12,6 +12,8 @@ from tests.load.scenarios import get_and_post
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server, assert_nothing_dropped
+from tests.process.processes import wait_until
+from tests.process.test_verbs import told
 from tests.process.test_watchdog import BLOCKS_THREAD
 
 #: A request for /wait is never answered; one for /stream takes 3 s, but begins at once.
@@ -72,6 +74,7 @@ def test_a_call_that_never_answers_is_cancelled_at_the_request_timeout_and_distu
     assert "in wait_for_ever" in server.log()
     server.wait_log(r"(?m)^504 /wait$", count=2)
     assert "recycle" not in server.log(), "nothing is stuck: no worker is replaced"
+    wait_until(lambda: told(server)["measures"]["answers"]["GET"]["5xx"] == 2, 20, "both 504 to be counted")
 
 
 @pytest.mark.parametrize("codec", ["httptools", "h11"])

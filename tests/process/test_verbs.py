@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from smoothserve.errors import ExitCode, VerbCode
+from smoothserve.verbs import client
 from tests.load.runner import Load
 from tests.load.scenarios import get_and_post
 from tests.process.directory import BROKEN, AppDirectory
@@ -245,6 +246,15 @@ def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None
         assert "RuntimeError: broken deploy" in result.stderr
         assert result.stdout == ""
         assert not (directory.path / "smoothserve.pid").exists()
+
+
+def test_what_is_no_process_number_is_refused_by_the_desk(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    desk = client.Server(told(server)["control_socket"])
+    wrong: list[Any] = [{}, [], "1", 1.5, True]
+    for pid in wrong:
+        with pytest.raises(client.RefusedError, match="pid is a worker's process number"):
+            desk.tell("dump", pid=pid)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_common_and_combined_are_the_formats_of_that_name() -> None:
     stamp = r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
     common = rf'192\.0\.2\.7 - ann {stamp} "GET /path\?query=1 HTTP/1\.1" 200 35'
     assert re.fullmatch(common, line("common"))
-    assert re.fullmatch(rf'192\.0\.2\.7 - - {stamp} "GET /\S+ HTTP/1\.1" 200 35 "http://r/" "curl"', line("combined"))
+    assert re.fullmatch(rf'192\.0\.2\.7 - ann {stamp} "GET /\S+ HTTP/1\.1" 200 35 "http://r/" "curl"', line("combined"))
 
 
 @pytest.mark.parametrize("value", [b"Basic", b"Basic !!", b"Bearer abc", b"Basic " + base64.b64encode(b":x")])
