@@ -6,7 +6,7 @@ calls `render_line`. Where lines go is not known here (`files.LogFile`).
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Protocol
 
@@ -64,6 +64,11 @@ class Log:
         self.level = level
         self._write_elsewhere: Callable[[Level, str], None] | None = None
         self._reopen_elsewhere: Callable[[], None] | None = None
+        self._sinks = [sink]
+
+    def add_sinks(self, sinks: Iterable[Sink]) -> None:
+        """Flush and drain these, too: what lines are diverted to may write there."""
+        self._sinks += sinks
 
     def divert(self, write: Callable[[Level, str], None] | None, reopen: Callable[[], None] | None = None) -> None:
         """Let something else take each line, whatever its level, and open its files afresh; None: the sink again."""
@@ -100,15 +105,18 @@ class Log:
     @property
     def waiting(self) -> bool:
         """Whether lines wait for somebody to read them."""
-        return self._sink.waiting_bytes > 0
+        return any(sink.waiting_bytes for sink in self._sinks)
 
     def flush(self) -> None:
         """Write what waits, as far as the other side takes it."""
-        self._sink.flush()
+        for sink in self._sinks:
+            sink.flush()
 
     def drain(self, timeout: float) -> None:
         """Write what waits, at most for `timeout` seconds: the master ends."""
-        self._sink.drain(timeout)
+        deadline = time.monotonic() + timeout
+        for sink in self._sinks:
+            sink.drain(max(0.0, deadline - time.monotonic()))
 
     def reopen(self) -> None:
         """Open the file afresh: it has been rotated."""

@@ -721,7 +721,7 @@ class Settings:
         LOGS,
         "A TOML or JSON file for logging.config.dictConfig, or an .ini for fileConfig: the loggers smoothserve.access "
         "and smoothserve.error, if it configures them, take the place of the files above. The master uses it, too, if "
-        "it names nothing but the standard library.",
+        "it names nothing but the standard library, and handlers for files and the standard streams.",
         default_text="none",
     )
 

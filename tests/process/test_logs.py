@@ -1,8 +1,12 @@
 """Logs of a real server: formats, logging configured by a file, files reopened in every process after a rotation."""
 
 import json
+import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -12,8 +16,10 @@ import pytest
 from smoothserve.errors import ExitCode
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
-from tests.process.harness import Server
-from tests.process.processes import wait_until
+from tests.process.harness import Server, clean_environ
+from tests.process.processes import session_members, wait_until
+
+FILL = os.O_WRONLY | os.O_NONBLOCK
 
 
 @pytest.fixture
@@ -193,6 +199,61 @@ def test_a_log_config_that_names_others_code_is_the_workers_only(
     assert lines_of(log)[-1].startswith("smoothserve.access INFO")
     config.write_text("[handlers.x]\nclass = 'nowhere.Handler'\n")
     assert "cannot be used" in server.reload_refused()
+
+
+STREAM = """
+version = 1
+[formatters.plain]
+format = "%(name)s %(levelname)s %(message)s"
+[handlers.stream]
+class = "{handler}"
+formatter = "plain"
+{more}
+[loggers."smoothserve.error"]
+level = "INFO"
+handlers = ["stream"]
+"""
+
+
+def test_a_standard_stream_that_nobody_reads_holds_up_no_master_whose_lines_log_config_sends_there(
+    directory: AppDirectory, tmp_path: Path
+) -> None:
+    config = tmp_path / "logging.toml"
+    config.write_text(STREAM.format(handler="logging.StreamHandler", more='stream = "ext://sys.stderr"'))
+    command = [sys.executable, "-m", "smoothserve", "app:app", "--bind", "127.0.0.1:0", "--log-config", str(config)]
+    process = subprocess.Popen(
+        command, cwd=directory.path, env=clean_environ({}), stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert process.stderr is not None
+        seen = ""
+        while "smoothserve.error INFO ready: " not in seen:
+            line = process.stderr.readline().decode()
+            assert line, seen
+            seen += line
+        os.set_blocking(process.stderr.fileno(), False)
+        with open(f"/proc/{process.pid}/fd/2", "wb", buffering=0, opener=lambda path, _: os.open(path, FILL)) as pipe:
+            while pipe.write(b"x" * 4096):  # None: it is full
+                pass
+        process.send_signal(signal.SIGUSR1)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        for pid in session_members(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def test_a_handler_that_may_wait_is_the_workers_only(serve: Serve, directory: AppDirectory, tmp_path: Path) -> None:
+    config = tmp_path / "logging.toml"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "syslog"))
+        more = f"address = '{tmp_path / 'syslog'}'"
+        config.write_text(STREAM.format(handler="logging.handlers.SysLogHandler", more=more))
+        server = serve(directory, "--log-config", str(config))
+        server.wait_log(r"--log-config has a SysLogHandler for smoothserve\.error, .* go to --error-logfile")
 
 
 def held(server: Server, path: Path) -> bool:
