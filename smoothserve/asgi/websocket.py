@@ -210,6 +210,9 @@ class ASGIWebSocket:
                 else:
                     self._receivers.append(waiter)
                 await waiter
+        except asyncio.CancelledError:
+            self._receivers = _undone(self._receivers)
+            raise
         finally:
             self._waiting -= 1
 
@@ -227,12 +230,20 @@ class ASGIWebSocket:
             if data is None:
                 raise ValueError("a 'websocket.send' message has neither text nor bytes")
             link.send_bytes(data if type(data) is bytes else bytes(data))
+        if self.watched and self._waiting:
+            # When the loop has written it: behind an answer is a good moment for what waits for the application.
+            self._application.loop.call_soon(self._tell_that_it_waits)
         self._sends += 1
         if not self._sends & FAIR_SENDS:
             # An endless stream to a client that takes all must not keep the loop for itself.
             await asyncio.sleep(0)
         if not link.writable:
             await self._await_writable()
+
+    def _tell_that_it_waits(self) -> None:
+        """Call when a message of ours is out: the application may wait in `receive()` in another task meanwhile."""
+        if self.watched and self.idle and self._disconnect is None:
+            self._link.application_waits()
 
     async def _await_writable(self) -> None:
         while not self._link.writable and self._state in (_OPEN, _DENYING):
@@ -241,7 +252,11 @@ class ASGIWebSocket:
                 self._senders = [waiter]
             else:
                 self._senders.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._senders = _undone(self._senders)
+                raise
 
     async def _send_other(self, message: Message) -> None:
         kind = message["type"]
@@ -409,6 +424,11 @@ class ASGIWebSocket:
     def _wake_receivers(self) -> None:
         waiters, self._receivers = self._receivers, None
         _wake(waiters)
+
+
+def _undone(waiters: list[asyncio.Future[None]] | None) -> list[asyncio.Future[None]] | None:
+    """Return those that are still waited for, None without any: cancelled ones must not pile up."""
+    return [waiter for waiter in waiters or () if not waiter.done()] or None
 
 
 def _wake(waiters: list[asyncio.Future[None]] | None) -> None:

@@ -187,7 +187,8 @@ class MovableWebSocket(Talking):
             return
         now = self._service.loop.time()
         waited = now - self._move_began
-        if self._is_good_moment(now) and call.idle and not self._read_holds:
+        # What is not flushed cannot be offered: its call would be gone, and the reload wait for a client that stalls.
+        if self._is_good_moment(now) and call.idle and self.flushed and not self._read_holds:
             self._ask_to_leave(call)
         elif waited < QUIET_PATIENCE:
             self._wait_for_a_pause()

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from smoothserve.asgi.http import ASGIApplication
 from smoothserve.asgi.websocket import ASGIWebSockets
@@ -36,6 +36,10 @@ class Client:
 
     def half_close(self) -> None:
         self.writer.write_eof()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the kernel."""
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
 
     async def head(self) -> tuple[int, dict[bytes, bytes]]:
         async with asyncio.timeout(TIMEOUT):

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import zlib
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -545,6 +546,36 @@ def test_a_cancelled_receive_loses_nothing(run: Run, codec: str) -> None:
     run(scenario())
 
 
+def test_cancelled_receives_and_sends_leave_nothing_behind(run: Run) -> None:
+    servers: list[Server] = []
+    lists: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        (call,) = servers[0].service.calls
+        for _ in range(50):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(receive(), 0.001)
+        lists.append(len(getattr(call, "_receivers") or ()))  # noqa: B009
+        for _ in range(50):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(send({"type": "websocket.send", "bytes": bytes(1 << 20)}), 0.001)
+        lists.append(len(getattr(call, "_senders") or ()))  # noqa: B009
+
+    async def scenario() -> None:
+        async with serving(app) as server:
+            servers.append(server)
+            client, _ = await connect(server)
+            client.raw.stop_reading()
+            await until(lambda: len(lists) == 2 or bool(server.records.lines))
+            client.raw.writer.transport.abort()
+            assert not server.records.lines
+            assert lists == [0, 0]
+
+    run(scenario())
+
+
 def test_an_application_that_does_not_receive_holds_the_client_back_and_loses_nothing(run: Run, codec: str) -> None:
     app = Recorder()
 
@@ -580,7 +611,7 @@ def test_a_client_that_does_not_read_holds_the_application_back(run: Run, codec:
     async def scenario() -> None:
         async with serving(app, websocket=codec) as server:
             client, _ = await connect(server)
-            client.raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            client.raw.stop_reading()
             before = -1
             while before != sent:
                 before = sent

@@ -324,6 +324,83 @@ def test_an_application_that_reads_ahead_is_left_to_its_work_until_it_has_answer
     run(scenario())
 
 
+class ReadsAhead(Application):
+    """Queues what it gets, and waits in `receive()` again while a task of its own answers, as Quart does."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        questions: asyncio.Queue[str] = asyncio.Queue()
+
+        async def answer() -> None:
+            while True:
+                text = await questions.get()
+                await asyncio.sleep(0.02)
+                await send({"type": "websocket.send", "text": f"{self.name} {text}"})
+
+        await receive()
+        scope["extensions"]["smoothserve.handover"]["opt_in"]()
+        await send({"type": "websocket.accept"})
+        answering = asyncio.create_task(answer())
+        while (event := await receive())["type"] != "websocket.disconnect":
+            questions.put_nowait(event["text"])
+        answering.cancel()
+
+
+def test_a_client_that_asks_as_soon_as_it_is_answered_moves_behind_an_answer_of_one_that_reads_ahead(
+    run: Run, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The moment is too short for anything but the answer itself to find it.
+    monkeypatch.setattr(websocket_moving, "POLL_INTERVAL", 1000.0)
+
+    async def scenario() -> None:
+        async with pair(ReadsAhead("old"), ReadsAhead("new"), codec, quiet=0.5) as both, opened(both.old) as client:
+            number, name = 0, ""
+            while name != "new":
+                if number == 5:
+                    both.reload()
+                assert number < 5000
+                client.text(str(number))
+                name, of = (await client.receive_text()).split()
+                assert of == str(number)
+                number += 1
+            client.close()
+
+    run(scenario())
+
+
+def test_one_whose_client_takes_nothing_is_not_asked_to_leave_and_does_not_hold_the_reload_up(
+    run: Run, codec: str
+) -> None:
+    class Pushes(Application):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def push() -> None:
+                while True:
+                    await send({"type": "websocket.send", "bytes": bytes(65536)})
+
+            await receive()
+            scope["extensions"]["smoothserve.handover"]["opt_in"]()
+            await send({"type": "websocket.accept"})
+            pushing = asyncio.create_task(push())
+            event = await receive()
+            pushing.cancel()
+            self.disconnects.append(event["code"])
+
+    async def scenario() -> None:
+        old = Pushes("old")
+        async with pair(old, Application("new"), codec) as both:
+            client, _ = await connect(both.old)
+            client.raw.stop_reading()
+            (connection,) = both.old.service.connections
+            await until(lambda: not getattr(connection, "writable"))  # noqa: B009
+            both.reload()
+            await asyncio.wait_for(both.settled.wait(), 30)
+            assert not old.disconnects, "its call is not ended as long as it could not be offered"
+            assert not both.new.service.connections
+            client.raw.writer.transport.abort()
+            await until(lambda: bool(old.disconnects))
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("how", ["another subprotocol", "closed", "raised"])
 def test_a_new_call_that_does_not_accept_as_before_becomes_a_close_frame(run: Run, how: str) -> None:
     async def scenario() -> None:
