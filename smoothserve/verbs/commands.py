@@ -150,19 +150,23 @@ def _runs(pid: int) -> bool:
 
 
 def _status(server: Server, *, watch: bool, interval: float, as_json: bool) -> int:
-    while True:
-        told = server.tell("status")
-        told.pop("kind", None)
-        text = json.dumps(told) if as_json else render_status(told)
-        if watch and not as_json and sys.stdout.isatty():
-            text = f"\x1b[H\x1b[2J{text}"
-        click.echo(text)
-        if not watch:
-            return VerbCode.DONE
-        try:
+    if not watch:
+        _show_status(server, "", as_json=as_json)
+        return VerbCode.DONE
+    # On a terminal each one takes the place of the one before.
+    head = "\x1b[H\x1b[2J" if not as_json and sys.stdout.isatty() else ""
+    try:
+        while True:
+            _show_status(server, head, as_json=as_json)
             time.sleep(interval)
-        except KeyboardInterrupt:
-            return VerbCode.DONE
+    except KeyboardInterrupt:  # that is how one ends it, whatever it is at
+        return VerbCode.DONE
+
+
+def _show_status(server: Server, head: str, *, as_json: bool) -> None:
+    told = server.tell("status")
+    told.pop("kind", None)
+    click.echo(head + (json.dumps(told) if as_json else render_status(told)))
 
 
 # connections

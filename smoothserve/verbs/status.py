@@ -71,9 +71,13 @@ def _waits(one: dict[str, Any]) -> str:
     if one["leaves_within"] is None:
         return ""
     what = [
-        f"{one[key]} {name}"
-        for key, name in (("in_hand", "in hand"), ("connections", "connections"), ("websockets", "WebSockets"))
-        if one[key]
+        f"{count} {name if count == 1 else names}"
+        for key, name, names in (
+            ("in_hand", "in hand", "in hand"),
+            ("connections", "connection", "connections"),
+            ("websockets", "WebSocket", "WebSockets"),
+        )
+        if (count := one[key])
     ]
     waits = ", ".join(what) or "its own end"
     return (

@@ -7,7 +7,10 @@ import socket
 import struct
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from smoothserve.errors import ExitCode
 from tests.load.runner import Load
@@ -16,6 +19,8 @@ from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
 from tests.process.processes import children, wait_until
+from tests.process.test_status import GET, UPGRADE, connect
+from tests.process.test_watchdog import BLOCKS_LOOP, block
 
 DROPPED = ("drain-timeout", "stop-timeout", "worker-died")
 
@@ -143,3 +148,84 @@ def test_an_address_for_metrics_that_is_in_use_is_one_line(serve: Serve, directo
     second.exit_code_expected = ExitCode.BIND_FAILED
     assert second.wait_exit() == ExitCode.BIND_FAILED
     assert "in use" in second.log().splitlines()[-1]
+
+
+MOVES_ON = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    await receive()
+    if scope["type"] == "websocket":
+        scope["extensions"]["smoothserve.handover"]["opt_in"]()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+def test_connections_are_counted_open_accepted_and_handed_over(serve: Serve, directory: AppDirectory) -> None:
+    directory.write("app.py", MOVES_ON)
+    server = serve(directory, "--workers", "2", "--metrics-bind", "127.0.0.1:0", "--soak-interval", "0")
+    names = ("connections", "websockets", "connections_accepted_total", "handed_over_total", "websockets_carried_total")
+
+    def wait_told(*wanted: int) -> dict[str, float]:
+        last: dict[str, float] = {}
+
+        def as_wanted() -> bool:
+            last.update(now := metrics(server))
+            return [now.get(f"smoothserve_{name}") for name in names] == list(wanted)
+
+        try:
+            wait_until(as_wanted, 30, "")
+        except AssertionError:
+            raise AssertionError(f"{names}: {wanted} wanted, told {last}") from None
+        return last
+
+    with ExitStack() as stack:
+        for _ in range(3):
+            connect(server, stack, GET, b"ok")
+        socket_ = connect(server, stack, UPGRADE, b"\r\n\r\n")
+        wait_told(4, 1, 4, 0, 0)
+        server.reload()
+        server.wait_drained()
+        told = wait_told(4, 1, 4, 4, 1)
+        # The same, worker by worker, of those of the new generation only.
+        for kind, count in (("connections", 4), ("websockets", 1), ("in_hand", 1)):
+            each = {name: value for name, value in told.items() if name.startswith(f"smoothserve_worker_{kind}{{")}
+            assert sum(each.values()) == count
+            assert all('generation="2"' in name for name in each)
+        socket_.close()
+        wait_told(3, 0, 4, 4, 1)
+        connect(server, stack, GET, b"ok")
+        wait_told(4, 0, 5, 4, 1)
+    wait_told(0, 0, 5, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("cause", "value"), [("max-requests", "5"), ("max-worker-lifetime", "1"), ("max-memory", "1"), ("timeout", "1")]
+)
+def test_restarts_are_told_by_their_cause(serve: Serve, directory: AppDirectory, cause: str, value: str) -> None:
+    directory.deploy("1", after=BLOCKS_LOOP)
+    server = serve(directory, f"--{cause}", value, "--metrics-bind", "127.0.0.1:0", "--soak-interval", "0")
+
+    def restarts() -> dict[str, float]:
+        pattern = re.compile(r'smoothserve_worker_restarts_total\{cause="(.*)"\}')
+        return {found[1]: value for name, value in metrics(server).items() if (found := pattern.fullmatch(name))}
+
+    wait_until(restarts, 20, "metrics")
+    if cause == "max-requests":
+        assert set(restarts().values()) == {0}
+        with Load(server.target, get_and_post(1)) as load:
+            load.wait_answers(5)
+    elif cause == "timeout":
+        blocked = block(server)
+        server.wait_log(r"\(--timeout\): its successor starts", 30)
+        # Else the master would wait 15 s for its answer.
+        (directory.path / "release").touch()
+        assert blocked.getresponse().read() == b"released"
+        blocked.close()
+    wait_until(lambda: restarts()[cause] >= 1, 60, "the restart to be counted")
+    assert {name for name, count in restarts().items() if count} == {cause}

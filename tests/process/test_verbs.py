@@ -21,6 +21,7 @@ from tests.process.directory import BROKEN, AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server, assert_nothing_dropped, clean_environ
 from tests.process.processes import is_running, kill, session_members, wait_until
+from tests.process.terminal import OnTerminal
 
 
 def verb(
@@ -76,6 +77,73 @@ def test_a_reload_whose_configuration_is_bad_is_refused_with_the_reason(serve: S
     result = verb("reload", "--pid", str(server.pid))
     assert result.returncode == VerbCode.REFUSED
     assert "workers" in result.stderr
+
+
+#: Only the first worker that boots this finds no marker.
+BOOTS_ONCE = """
+import os
+if os.path.exists("booted"):
+    raise RuntimeError("no licence for a second worker")
+open("booted", "x").close()
+"""
+
+
+def test_a_reload_that_fails_after_its_first_slot_is_mixed_and_exits_3(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--workers", "2", "--soak-interval", "0")
+    server.tracebacks_expected = True
+    first = server.workers
+    with Load(server.target, get_and_post(4)) as load:
+        directory.deploy("2", before=BOOTS_ONCE)
+        result = verb("reload", "--pid", str(server.pid))
+        assert (result.returncode, result.stdout) == (VerbCode.MIXED, "")
+        assert "RuntimeError: no licence for a second worker" in result.stderr
+        last = result.stderr.splitlines()[-1]
+        assert re.match(
+            r"reload mixed: generation 2 in [\d.]+ s, workers swapped: 1 of 2, connections handed over", last
+        )
+        status = told(server)
+        assert (status["state"], status["last_reload"]["result"]) == ("mixed", "mixed")
+        assert {(one["slot"], one["generation"]) for one in status["workers"] if one["state"] == "serving"} == {
+            (0, 2),
+            (1, 1),
+        }
+        assert first[1] in server.workers
+        load.wait_version("2")
+        directory.deploy("3")
+        assert verb("reload", "--pid", str(server.pid)).returncode == VerbCode.DONE
+        load.wait_version("3")
+    assert load.report.dropped == 0, load.report.render()
+    assert told(server)["state"] == "serving"
+
+
+def test_a_reload_on_a_terminal_is_a_bar_that_fills_and_leaves_the_report(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "2", "--soak-interval", "0")
+    with OnTerminal("reload", "--pid", str(server.pid)) as screen:
+        assert screen.end() == VerbCode.DONE
+    *steps, report = screen.seen().split("\r\x1b[K")
+    bars = [step for step in steps if step]
+    assert "\n" not in "".join(bars)
+    assert all(re.fullmatch(r"\[[#.]{24}\] \d/2 \S.*", bar) for bar in bars), bars
+    empty, half, full = ("." * 24, "#" * 12 + "." * 12, "#" * 24)
+    assert f"[{empty}] 0/2 slot 0: worker 3 boots" in bars
+    assert f"[{half}] 1/2 slot 0: worker 3 serves" in bars
+    assert f"[{half}] 1/2 slot 1: worker 4 boots" in bars
+    assert f"[{full}] 2/2 slot 1: worker 4 serves" in bars
+    filled = [bar.count("#") for bar in bars]
+    assert filled == sorted(filled)
+    assert re.fullmatch(r"reload finished: generation 2 in .*requests dropped so far: 0\r\n", report)
+
+
+def test_a_reload_not_on_a_terminal_is_plain_lines(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--soak-interval", "0")
+    result = verb("reload", "--pid", str(server.pid))
+    assert result.returncode == VerbCode.DONE
+    steps = result.stderr.splitlines()
+    assert "slot 0: worker 2 boots" in steps
+    assert "slot 0: worker 2 serves" in steps
+    assert not [step for step in steps if re.search(r"[\x00-\x1f#\[]", step)]
 
 
 def test_a_reload_that_takes_longer_than_the_timeout_exits_4_and_goes_on(serve: Serve, directory: AppDirectory) -> None:
