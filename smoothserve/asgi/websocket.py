@@ -223,13 +223,15 @@ class ASGIWebSocket:
             return
         link = self._link
         text = message.get("text")
-        if text is not None:
+        if type(text) is str:
             link.send_text(text)
+        elif text is not None:
+            link.send_text(_as_text(text))
         else:
             data = message.get("bytes")
             if data is None:
                 raise ValueError("a 'websocket.send' message has neither text nor bytes")
-            link.send_bytes(data if type(data) is bytes else bytes(data))
+            link.send_bytes(data if type(data) is bytes else _as_bytes(data))
         if self.watched and self._waiting:
             # When the loop has written it: behind an answer is a good moment for what waits for the application.
             self._application.loop.call_soon(self._tell_that_it_waits)
@@ -260,8 +262,9 @@ class ASGIWebSocket:
 
     async def _send_other(self, message: Message) -> None:
         kind = message["type"]
-        if kind == ATTACH and self._handover is not None:
-            self._handover.attach(message["state"])
+        if kind == ATTACH:
+            if self._handover is not None:
+                self._handover.attach(message["state"])
         elif self._state == _CONNECTING:
             self._answer(kind, message)
             await self._await_writable()
@@ -424,6 +427,18 @@ class ASGIWebSocket:
     def _wake_receivers(self) -> None:
         waiters, self._receivers = self._receivers, None
         _wake(waiters)
+
+
+def _as_text(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"'text' of a 'websocket.send' message is {type(text).__name__}, not str")
+    return text
+
+
+def _as_bytes(data: object) -> bytes:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"'bytes' of a 'websocket.send' message is {type(data).__name__}, not bytes")
+    return bytes(data)
 
 
 def _undone(waiters: list[asyncio.Future[None]] | None) -> list[asyncio.Future[None]] | None:

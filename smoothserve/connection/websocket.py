@@ -65,7 +65,8 @@ class WebSocketConnection(MovableWebSocket):
     def enter(self) -> None:
         """Call the application."""
         service = self._service
-        controls = self if self._options.handover.mode != "off" and self.movable else None
+        # Also where it cannot be moved, as with TLS: what the application says is the same everywhere.
+        controls = self if self._options.handover.mode != "off" else None
         self._call = call = self._options.application.websocket(self, controls, resumed=self._resumed)
         service.calls.add(call)
         service.counters[_IN_HAND] = len(service.calls)
@@ -227,7 +228,7 @@ class WebSocketConnection(MovableWebSocket):
         if self._end is not None:
             self._apply_end()
         elif self._move_began and self._phase == OPEN:
-            self._look_for_a_pause()
+            self._leave_in_a_good_moment()
 
     def call_returned(self, exchange: WebSocketExchange) -> None:
         """Take note that the application's call has returned."""

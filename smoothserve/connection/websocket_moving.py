@@ -24,11 +24,11 @@ CUT_MARGIN = 2.0
 QUIET_PATIENCE = 1.0
 #: Seconds until a WebSocket that was refused is offered again: each time costs a call of the application's.
 REFUSED_PAUSE = 2.0
-#: Seconds between two looks for the moment behind an answer.
-POLL_INTERVAL = 0.005
-#: Looks without an answer of ours after which it is handed over behind a message of the client's: a second's. Looks,
-#: not seconds: when the loop is late the application has had no more turns than we have.
-UNANSWERED_LOOKS = 200
+#: Seconds between two looks for one that has no answer of ours to come: an answer is looked behind at once.
+POLL_INTERVAL = 0.05
+#: Looks without an answer of ours after which it is handed over behind a message of the client's: a second's, the first
+#: being at its beginning. Looks, not seconds: when the loop is late the application has had no more turns than we have.
+UNANSWERED_LOOKS = 21
 
 #: A timer may fire so much early.
 _CLOCK_STEP = 0.002
@@ -173,14 +173,17 @@ class MovableWebSocket(Talking):
         spoke_last = self._spoke_at == self._traffic
         if now - self._move_began < QUIET_PATIENCE:
             return spoke_last and now - self._quiet_since >= self._options.handover.quiet - _CLOCK_STEP
-        self._unanswered_looks += 1
         return spoke_last or self._unanswered_looks >= UNANSWERED_LOOKS
 
     def _look_for_a_pause(self) -> None:
+        """Look when the time has come to."""
+        self._move_timer = None
+        if self._service.loop.time() - self._move_began >= QUIET_PATIENCE:
+            self._unanswered_looks += 1
+        self._leave_in_a_good_moment()
+
+    def _leave_in_a_good_moment(self) -> None:
         """Ask the call to leave if nothing is undelivered and no message has come or gone for a while."""
-        if self._move_timer is not None:
-            self._move_timer.cancel()
-            self._move_timer = None
         call = self._call
         if self._phase != OPEN or call is None or not (self._service.draining and self._moves()):
             self._stop_moving()
@@ -190,6 +193,8 @@ class MovableWebSocket(Talking):
         # What is not flushed cannot be offered: its call would be gone, and the reload wait for a client that stalls.
         if self._is_good_moment(now) and call.idle and self.flushed and not self._read_holds:
             self._ask_to_leave(call)
+        elif self._move_timer is not None:
+            pass  # the application waits, or has answered; the next look is due all the same
         elif waited < QUIET_PATIENCE:
             self._wait_for_a_pause()
         else:

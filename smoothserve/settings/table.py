@@ -538,7 +538,8 @@ class Settings:
         0.05,
         Seconds(0.0, 1.0),
         WEBSOCKET,
-        "For how long no message must have gone either way before a WebSocket is handed over; after 1 s it is anyway.",
+        "For how long no message must have gone either way before a WebSocket is handed over; "
+        "after 1 s it is behind the next answer, after 2 s without one anyway.",
     )
     websocket_handover_timeout: float = declare(
         5.0,

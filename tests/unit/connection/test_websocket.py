@@ -546,6 +546,29 @@ def test_a_cancelled_receive_loses_nothing(run: Run, codec: str) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("field", [{"bytes": 5}, {"bytes": "x"}, {"bytes": [1]}, {"text": 5}, {"text": b"x"}, {}])
+def test_a_message_of_a_wrong_type_raises_and_sends_nothing(run: Run, codec: str, field: dict[str, Any]) -> None:
+    raised: list[Exception] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            await send({"type": "websocket.send", **field})
+        except (TypeError, ValueError, AttributeError) as error:
+            raised.append(error)
+        await send({"type": "websocket.send", "bytes": memoryview(b"abc")})
+        await receive()
+
+    async def scenario() -> None:
+        async with serving(app, websocket=codec) as server, opened(server) as client:
+            assert await client.frame() == (0x82, b"abc")
+            assert len(raised) == 1
+            client.close()
+
+    run(scenario())
+
+
 def test_cancelled_receives_and_sends_leave_nothing_behind(run: Run) -> None:
     servers: list[Server] = []
     lists: list[int] = []

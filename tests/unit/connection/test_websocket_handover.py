@@ -10,6 +10,7 @@ import pytest
 
 from smoothserve.connection import websocket_moving
 from smoothserve.connection.adopting import Adopting
+from smoothserve.connection.base import Connection
 from smoothserve.connection.offering import Offering
 from smoothserve.connection.websocket_options import MAX_STATE_BYTES, HandoverPolicy
 from smoothserve.control.channel import Channel, channel_pair
@@ -316,7 +317,7 @@ def test_an_application_that_reads_ahead_is_left_to_its_work_until_it_has_answer
             if answers:
                 assert await client.receive_text() == "old 1"
             await both.moved()
-            assert answers or asyncio.get_running_loop().time() - began >= 2.0
+            assert answers or asyncio.get_running_loop().time() - began >= 1.9
             client.text("2")
             assert await client.receive_text() == "new 2"
             client.close()
@@ -434,6 +435,64 @@ def test_who_has_not_opted_in_moves_only_with_reenter(run: Run, mode: str, moves
                 assert (await client.closed())[0] == 1012
                 assert not both.new.service.connections
             assert ("smoothserve.handover" in old.scopes[0]["extensions"]) == (mode != "off")
+
+    run(scenario())
+
+
+def test_one_that_cannot_be_moved_has_the_extension_and_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with TLS, whose state no other process can have: the application's code is the same.
+    monkeypatch.setattr(Connection, "movable", property(lambda self: False))
+
+    async def scenario() -> None:
+        old, new = Application("old"), Application("new")
+        async with pair(old, new, "fast") as both, opened(both.old) as client:
+            client.text("1")
+            assert await client.receive_text() == "old 1"
+            both.reload()
+            assert (await client.closed())[0] == 1012, "its time is up like that of one that has not opted in"
+            assert old.disconnects == [(1012, "the server was reloaded")]
+            assert not both.new.service.connections
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("mode", ["off", "attached"])
+def test_the_attach_message_is_no_error_whatever_the_mode(run: Run, mode: str) -> None:
+    async def attaches(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.smoothserve.attach", "state": b"1"})
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.smoothserve.attach", "state": b"2"})
+        await send({"type": "websocket.send", "text": "here"})
+        await receive()
+
+    async def scenario() -> None:
+        options = {"handover": HandoverPolicy(mode)}
+        async with serving(attaches, websocket_options=options) as server, opened(server) as client:
+            assert await client.receive_text() == "here"
+
+    run(scenario())
+
+
+def test_many_one_way_clients_whose_messages_have_no_answer_all_move(run: Run) -> None:
+    class Collects(Application):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            scope["extensions"]["smoothserve.handover"]["opt_in"]()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+    async def scenario() -> None:
+        async with pair(Collects("old"), Collects("new"), "fast", quiet=0.05) as both:
+            clients = [(await connect(both.old))[0] for _ in range(100)]
+            for client in clients:
+                client.text("x")
+            both.reload()
+            await until(lambda: len(both.new.service.calls) == 100 and not both.old.service.connections)
+            assert both.old.service.websockets_carried == 100
+            for client in clients:
+                await client.raw.close()
 
     run(scenario())
 
