@@ -1,5 +1,6 @@
 """The verbs that speak to a running master: their options, and what they print."""
 
+import contextlib
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ import click
 from smoothserve.control.listing import DEFAULT_ORDER, ORDERS
 from smoothserve.control.operator import PROGRESS
 from smoothserve.errors import VERB_CODES, SettingsError, SmoothserveError, VerbCode
-from smoothserve.verbs.client import Server, find_server
+from smoothserve.verbs.client import Server, SilentError, find_server
 from smoothserve.verbs.connections import list_connections, render_connections, render_silent
 from smoothserve.verbs.reload import reload, render_report
 from smoothserve.verbs.status import render_status
@@ -85,13 +86,17 @@ def _reload(server: Server, *, wait_drained: bool, no_wait: bool, timeout: float
 def _stop(server: Server, *, now: bool, timeout: float, as_json: bool) -> int:
     pid = server.tell("status")["pid"]
     deadline = time.monotonic() + timeout if timeout else None
-    for line in server.ask("stop", now=now, timeout=timeout or None):
-        if not as_json and line.get("kind") == PROGRESS:
-            click.echo(f"stopping pid {pid}, {line['in_hand']} requests in hand", err=True)
+    with contextlib.suppress(SilentError):  # in time it has not ended: that is said below
+        for line in server.ask("stop", now=now, timeout=timeout or None):
+            if not as_json and line.get("kind") == PROGRESS:
+                click.echo(f"stopping pid {pid}, {line['in_hand']} requests in hand", err=True)
     while _runs(pid):
         if deadline is not None and time.monotonic() >= deadline:
             return _told(
-                {"result": "timed-out", "pid": pid}, f"pid {pid} has not ended yet", VerbCode.TIMED_OUT, as_json
+                {"result": "timed-out", "pid": pid},
+                f"pid {pid} has not ended within {timeout:g} s, it goes on",
+                VerbCode.TIMED_OUT,
+                as_json,
             )
         time.sleep(_POLL_INTERVAL)
     return _told({"result": "stopped", "pid": pid}, f"stopped: pid {pid}", VerbCode.DONE, as_json)
@@ -101,11 +106,12 @@ def _restart(server: Server, *, timeout: float, as_json: bool) -> int:
     before = server.tell("status")
     pid = before["pid"]
     deadline = time.monotonic() + timeout if timeout else None
-    for line in server.ask("restart", timeout=timeout or None):
-        if line.get("result") == "refused":
-            reason = line["reason"]
-            text = f"restart refused: {reason}; the server serves on"
-            return _told({"result": "refused", "reason": reason}, text, VerbCode.REFUSED, as_json)
+    with contextlib.suppress(SilentError):  # in time it has not ended: that is said below
+        for line in server.ask("restart", timeout=timeout or None):
+            if line.get("result") == "refused":
+                reason = line["reason"]
+                text = f"restart refused: {reason}; the server serves on"
+                return _told({"result": "refused", "reason": reason}, text, VerbCode.REFUSED, as_json)
     while True:
         after = _new_status(server, before["instance"])
         if after is not None:

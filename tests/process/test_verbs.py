@@ -16,7 +16,7 @@ import pytest
 from smoothserve.errors import ExitCode, VerbCode
 from smoothserve.verbs import client
 from tests.load.runner import Load
-from tests.load.scenarios import get_and_post
+from tests.load.scenarios import get_and_post, one_slow_request
 from tests.process.directory import BROKEN, AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server, assert_nothing_dropped, clean_environ
@@ -224,6 +224,26 @@ def test_stop_returns_when_the_server_has_ended(serve: Serve, directory: AppDire
     assert not (tmp_path / "control").exists()
     result = verb("stop", "--control-socket", str(tmp_path / "control"))
     assert result.returncode == VerbCode.NO_SERVER
+
+
+def test_stop_and_restart_that_take_longer_than_the_timeout_exit_4_and_go_on(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--graceful-timeout", "60")
+    with Load(server.target, one_slow_request(1, 60)) as load:
+        load.wait_until(lambda report: report.connections_opened == 1)
+        wait_until(lambda: told(server)["totals"]["in_hand"] == 1, 20, "a request in hand")
+        late = ("--timeout", "0.5", "--pid", str(server.pid))
+        restart = verb("restart", "--json", *late)
+        assert (restart.returncode, json.loads(restart.stdout)) == (VerbCode.TIMED_OUT, {"result": "timed-out"})
+        text = verb("stop", *late)
+        assert text.returncode == VerbCode.TIMED_OUT
+        assert text.stderr.splitlines()[-1] == f"pid {server.pid} has not ended within 0.5 s, it goes on"
+        stop = verb("stop", "--json", *late)
+        expected = {"result": "timed-out", "pid": server.pid}
+        assert (stop.returncode, json.loads(stop.stdout), stop.stderr) == (VerbCode.TIMED_OUT, expected, "")
+        server.kill(signal.SIGQUIT)
+        server.wait_exit()
 
 
 def test_restart_starts_afresh_in_the_same_process(serve: Serve, directory: AppDirectory, tmp_path: Path) -> None:
