@@ -6,6 +6,7 @@ and it accepts up to `backlog` connections a wake-up, which loads one worker and
 
 import asyncio
 import errno
+import select
 import socket
 from collections.abc import Callable
 
@@ -26,6 +27,11 @@ IMPATIENT = 0.002
 #: Seconds without accepting when the process or system is out of descriptors or memory.
 EXHAUSTED_PAUSE = 0.5
 
+#: Seconds between two looks at the queues of listeners where nothing is accepted, if there are health checks.
+CHECK_INTERVAL = 0.1
+#: How many connections may be open beyond those that were when accepting ended, for health checks among them.
+MAX_EXTRA = 16
+
 _ACCEPTED = int(Counter.ACCEPTED)
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -40,7 +46,10 @@ class Acceptor:
         balance: Balance | None = None,
         max_connections: int = 0,
         room: Room | None = None,
+        *,
+        answers_checks: bool = False,
     ) -> None:
+        """`answers_checks`: a few connections are taken also while paused or full, for health checks are answered."""
         self._service = service
         self._listeners = listeners
         self._balance = balance
@@ -53,6 +62,10 @@ class Acceptor:
         self._returns: asyncio.TimerHandle | None = None
         self._impatient_until = 0.0
         self._accepted = 0
+        self._answers_checks = answers_checks
+        self._looks: asyncio.TimerHandle | None = None
+        self._seen_waiting = False
+        self._most = 0
 
     def start(self) -> None:
         """Accept from now on."""
@@ -75,6 +88,7 @@ class Acceptor:
         self._unwatch()
         self._paused = True
         self._service.counters[Counter.ACCEPTING] = 0
+        self._look_for_checks()
 
     def resume(self) -> None:
         """Accept again: after `pause`, or because a call has returned."""
@@ -132,12 +146,13 @@ class Acceptor:
     def _stop_at_limit(self) -> bool:
         """Stop while there are as many connections as there may be; further ones wait in the listener's queue."""
         service = self._service
-        if not self._max_connections or len(service.connections) + len(service.attaching) < self._max_connections:
+        if not self._max_connections or self._open < self._max_connections:
             return False
         self._unwatch()
         self._full = True
         service.counters[Counter.ACCEPTING] = 0
         service.on_room = self._note_room
+        self._look_for_checks()
         return True
 
     def _note_room(self) -> None:
@@ -147,12 +162,41 @@ class Acceptor:
         self._service.counters[Counter.ACCEPTING] = int(self._started and not self._paused)
         self._watch()
 
+    def _look_for_checks(self) -> None:
+        """Take a few of the connections that wait, though nothing is accepted: a health check may be among them."""
+        if self._answers_checks and self._looks is None:
+            self._most = self._open + MAX_EXTRA
+            self._seen_waiting = False
+            self._looks = self._service.loop.call_later(CHECK_INTERVAL, self._take_check)
+
+    def _take_check(self) -> None:
+        self._looks = None
+        if not (self._paused or self._full) or not self._listeners:
+            return
+        self._looks = self._service.loop.call_later(CHECK_INTERVAL, self._take_check)
+        if not self._started:
+            return
+        poll = select.poll()
+        for listener in self._listeners:
+            poll.register(listener, select.POLLIN)
+        waiting = {fd for fd, _ in poll.poll(0)}
+        # Not what has just come: a sibling may be about to take it.
+        if waiting and self._seen_waiting and self._open < self._most:
+            for listener in self._listeners:
+                if listener.fileno() in waiting:
+                    self._accept_one(listener)
+        self._seen_waiting = bool(waiting)
+
+    @property
+    def _open(self) -> int:
+        return len(self._service.connections) + len(self._service.attaching)
+
     def _leave_to_siblings(self, *, patient: bool) -> bool:
         """Step back for a moment if a sibling should rather have the next connection."""
-        balance, room, service = self._balance, self._room, self._service
+        balance, room = self._balance, self._room
         if balance is None or balance.alone:
             return False
-        if balance.ahead(len(service.connections) + len(service.attaching)):
+        if balance.ahead(self._open):
             balance.give_way()
             self._step_back(STEP_BACK)
             return True

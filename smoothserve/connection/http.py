@@ -98,7 +98,7 @@ class HTTPConnection(Movable):
         """Parse, and answer what can be answered."""
         self.received += len(data)
         if self._phase == IDLE and self._exchange is None and not self._discarding:
-            if self._service.relieving:
+            if self._service.relieving and not data.startswith(self._service.checks):
                 self._hold_unread(data)
                 return
             request = self._codec.take_known(data)

@@ -193,6 +193,8 @@ class Service:
         """What goes to the siblings while all threads are stuck in calls."""
         self.relieving = False
         """Whether a connection that brings a request now is held, for relief."""
+        self.checks: tuple[bytes, ...] = ()
+        """How requests begin that the server answers itself, whatever the threads do: no sibling need have them."""
         self.overdue: Overdue | None = None
         """What looks for requests that the application takes too long to answer, if there is a bound."""
         self._ending: list[Offering] = []

@@ -268,7 +268,14 @@ def _assemble(
             on_handed_over=service.note_relieved,
         )
     listeners = [socket.socket(fileno=one["fd"]) for one in launch.listeners]
-    acceptor = Acceptor(service, listeners, service.balance, settings.max_connections, room)
+    acceptor = Acceptor(
+        service,
+        listeners,
+        service.balance,
+        settings.max_connections,
+        room,
+        answers_checks=bool(service.checks),
+    )
     ours = [channel.fileno(), launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]
     guard.disarm = disarm_wsgi if interface == "wsgi" else disarm_asgi
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
@@ -334,6 +341,9 @@ def _bound(service: Service, settings: Settings) -> None:
             live_path=settings.live_path,
             defaults=service.defaults,
         )
+        paths = [path for path in (settings.health_path, settings.live_path) if path]
+        starts = [f"{method} {path}{end}" for method in ("GET", "HEAD") for path in paths for end in (" ", "?")]
+        service.checks = tuple(start.encode() for start in starts)
 
 
 def _asgi(

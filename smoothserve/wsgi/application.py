@@ -20,6 +20,8 @@ SPOOL_BYTES = 1024 * 1024
 DISK_BYTES = 1024 * 1024 * 1024
 #: Seconds between two looks at the threads' stacks.
 STACKS_INTERVAL = 1.0
+#: Seconds that a look at a call comes after the moment it is for: clocks differ a little.
+_A_MOMENT = 0.01
 
 
 class WSGIApplication:
@@ -47,7 +49,7 @@ class WSGIApplication:
         self.spool_bytes = spool_bytes
         self.disk_bytes = disk_bytes
         self.timed_out = 0
-        """Requests that were answered with 504 in the application's place; their threads may be stuck."""
+        """Calls that took as long as a request may, and go on: their threads may be stuck."""
         self._next_stacks = 0.0
         self.pool = ThreadPool(loop, threads, log=error_log, on_saturation=on_saturation)
         self.environs = EnvironBuilder(
@@ -68,15 +70,28 @@ class WSGIApplication:
         """Whether all threads are in calls that take longer than a moment."""
         return self.pool.saturated
 
-    def note_timed_out(self, request: Request, timeout: float) -> None:
+    def note_timed_out(self, exchange: WSGIExchange, timeout: float) -> None:
         """Log that a request has no answer yet after `timeout` seconds, and where the threads are."""
-        self.timed_out += 1
         text = f"no answer within {timeout:g} s (--request-timeout): answered with 504"
+        if self.pool.seconds_in_call(exchange) is None:
+            text += ", it has waited for a thread"
         now = self.loop.time()
         if now >= self._next_stacks:  # what times out together waits for the same threads
             self._next_stacks = now + STACKS_INTERVAL
             text += f", the threads are here:\n{self.pool.render_stacks()}"
+        request = exchange.request
         self.error_log.error("%s %s: %s", request.method, request.target.decode("latin-1"), text)
+        self._count_if_stuck(exchange, timeout)
+
+    def _count_if_stuck(self, exchange: WSGIExchange, timeout: float) -> None:
+        """Count a call that its thread has been in for the whole time; one that began later has its time, too."""
+        seconds = self.pool.seconds_in_call(exchange)
+        if seconds is None:
+            return
+        if seconds >= timeout:
+            self.timed_out += 1
+        else:
+            self.loop.call_later(timeout - seconds + _A_MOMENT, self._count_if_stuck, exchange, timeout)
 
     def start(self) -> None:
         """Start the threads."""

@@ -122,7 +122,7 @@ class WSGIExchange(Call):
 
     def time_out(self, timeout: float) -> None:
         """Answer 504 in the application's place after `timeout` seconds. A call that waits for a thread is not made."""
-        self._application.note_timed_out(self.request, timeout)
+        self._application.note_timed_out(self, timeout)
         self.dropped = True
         self._connection.request_timed_out(self)
 

@@ -40,13 +40,15 @@ class Job(Protocol):
 class _Thread:
     """What is known of one application thread."""
 
-    __slots__ = ("busy_since", "gate", "ident")
+    __slots__ = ("busy_since", "gate", "ident", "job")
 
     def __init__(self) -> None:
         self.gate = threading.Semaphore(0)
         """Where the thread waits while it is not needed."""
         self.busy_since = 0.0
         """When the call began that the thread is in; 0 if it is in none."""
+        self.job: Job | None = None
+        """Whose call it is."""
         self.ident = 0
         """Which thread it is, for the interpreter."""
 
@@ -123,6 +125,14 @@ class ThreadPool:
         """When the last of all threads began the call that it is in; 0 if one is in none."""
         since = [one.busy_since for one in self._threads]
         return max(since) if all(since) else 0.0
+
+    def seconds_in_call(self, job: Job) -> float | None:
+        """Return how long a thread has been in the call of `job`, None if none is in it."""
+        for one in self._threads:
+            if one.job is job:
+                since = one.busy_since
+                return max(0.0, time.monotonic() - since) if since else 0.0
+        return None
 
     def render_stacks(self) -> str:
         """Return the stacks of the threads that are in calls, as tracebacks show them."""
@@ -309,12 +319,14 @@ class ThreadPool:
                     continue
             if job is None:
                 break
+            own.job = job
             own.busy_since = clock()
             try:
                 job.run()
             except BaseException:  # noqa: BLE001 - a defect of ours must not cost the thread
                 self._log.exception("a call has failed in the server")
             own.busy_since = 0.0
+            own.job = None
             self._ended.append(job)
             self._request_fetch()
         self._tell_loop(self._thread_ended)

@@ -4,6 +4,7 @@ import http.client
 import re
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -37,6 +38,21 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": b", ended"})
         return
     await served(scope, receive, send)
+"""
+
+#: A call that takes 0.6 s.
+TAKES_ITS_TIME = """
+
+import time
+served = app
+
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/takes":
+        time.sleep(0.6)
+        start_response("200 OK", [])
+        return [b"taken"]
+    return served(environ, start_response)
 """
 
 
@@ -94,6 +110,21 @@ def test_a_stuck_thread_costs_its_request_a_504_and_its_worker_is_replaced_succe
     (directory.path / "release").write_text("")
     server.wait_gone([stuck])
     assert not re.search(r"[1-9]\d* requests? dropped", server.log())
+
+
+def test_a_request_that_waited_for_a_thread_in_vain_is_a_504_and_no_worker_is_stuck(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    directory.deploy("1", app="wsgi_load", after=TAKES_ITS_TIME)
+    server = serve(directory, "--request-timeout", "2", "--threads", "1")
+    with ThreadPoolExecutor(10) as clients:
+        codes = list(clients.map(status_of, [server] * 10, ["/takes"] * 10))
+    assert set(codes) == {200, 504}, codes
+    server.wait_log(r"answered with 504, it has waited for a thread")
+    # A worker wants to be replaced, if it does, within its next sweeps: before that many more are over.
+    with Load(server.target, get_and_post(1)) as load:
+        load.wait_until(lambda report: report.now() > 2)
+    assert "recycle" not in server.log(), "each call gets on: no worker is replaced"
 
 
 def test_without_a_request_timeout_a_request_may_take_any_time(serve: Serve, directory: AppDirectory) -> None:
