@@ -114,7 +114,7 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
         companions=[
             lists,
             *_companions(launch, settings, desk, dumper),
-            *_side_processes(launch, settings, desk, metrics),
+            *_side_processes(launch, settings, desk, metrics, log),
         ],
         dump_fd=dump_fd,
     )
@@ -142,21 +142,29 @@ def _companions(launch: MasterLaunch, settings: Settings, desk: Desk, dumper: Du
     return companions
 
 
-def _side_processes(launch: MasterLaunch, settings: Settings, desk: Desk, metrics: Listener | None) -> list[Companion]:
+def _side_processes(
+    launch: MasterLaunch, settings: Settings, desk: Desk, metrics: Listener | None, log: Log
+) -> list[Companion]:
     found: list[Companion] = []
     if settings.reload:
         directories = watched_directories(settings, launch.directory)
         found.append(Watching(directories, settings.reload_include, settings.reload_exclude))
     if metrics is not None:
-        found.append(_metrics(desk, metrics))
+        found.append(_metrics(desk, metrics, log))
     return found
 
 
-def _metrics(desk: Desk, metrics: Listener) -> SideProcess:
+def _metrics(desk: Desk, metrics: Listener, log: Log) -> SideProcess:
     fd = metrics.sock.fileno()
 
     def arguments(lifeline: int) -> list[str] | None:
-        return [str(fd), str(lifeline), desk.path] if desk.path else None
+        if desk.path is None:
+            # Who asks there is to be refused, not to wait for ever.
+            metrics.close()
+            text = f"no metrics at {metrics.name}: they are asked for at the control socket, and there is none"
+            log.warning(text)
+            return None
+        return [str(fd), str(lifeline), desk.path]
 
     return SideProcess("smoothserve.metrics", arguments, [fd])
 

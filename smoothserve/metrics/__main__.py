@@ -19,7 +19,7 @@ CLIENT_TIMEOUT = 10
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers GET /metrics (and /)."""
+    """Answers GET /metrics (and /), and HEAD as that."""
 
     timeout = CLIENT_TIMEOUT
     control: Server
@@ -36,13 +36,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._answer(200, CONTENT_TYPE, text)
 
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the body."""
+        self.do_GET()
+
     def _answer(self, status: int, kind: str, text: str) -> None:
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Keep quiet."""

@@ -125,6 +125,11 @@ def _check_together(settings: Settings, merged: Source) -> None:
             f"{line.origin}: {line.value} is more than max_head_bytes ({settings.max_head_bytes}), "
             "which bounds the whole head: raise that, too"
         )
+    if settings.metrics_bind and settings.control_socket == OFF:
+        raise SettingsError(
+            f"{merged['metrics_bind'].origin}: metrics are asked for at the control socket, which is off: "
+            "leave out --control-socket off, or --metrics-bind"
+        )
     _check_tls(settings, merged)
 
 

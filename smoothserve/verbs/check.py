@@ -1,5 +1,6 @@
 """`smoothserve check MODULE:ATTR`: would this code boot? In a child that serves nobody, beside any running server."""
 
+import json
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ from smoothserve.control.launch import WorkerLaunch, write_launch
 from smoothserve.control.messages import ControlError, Drain, Failed, Message, Ready, parse_message
 from smoothserve.control.scoreboard import Scoreboard
 from smoothserve.errors import VerbCode
+from smoothserve.logs.files import STDERR
 from smoothserve.serve import Prepared, prepare
 
 _END_TIMEOUT = 5.0
@@ -39,8 +41,12 @@ def check_application(flags: Mapping[str, Any], config: str | None, *, as_json: 
             click.echo(f"ok: {app} boots ({said.interface}) in {seconds:.2f} s")
         return VerbCode.DONE
     reason = said.reason if isinstance(said, Failed) else str(said)
-    if isinstance(said, Failed) and said.traceback:
-        click.echo(said.traceback.rstrip(), err=True)
+    trace = said.traceback if isinstance(said, Failed) else ""
+    if as_json:
+        click.echo(json.dumps({"result": "refused", "reason": reason, "traceback": trace}))
+        return VerbCode.REFUSED
+    if trace:
+        click.echo(trace.rstrip(), err=True)
     click.echo(f"smoothserve: error: {app} does not boot: {reason}", err=True)
     return VerbCode.REFUSED
 
@@ -69,6 +75,7 @@ def _boot(prepared: Prepared) -> Message | str:
         [prepared.python, "-P", "-m", "smoothserve.worker", str(fd)],
         cwd=directory,
         env=environ,
+        stdout=STDERR,  # standard output has the result, and nothing that the application prints
         pass_fds=[fd, theirs.fileno(), board.fd],
         user=identity.uid if identity is not None else None,
         group=identity.gid if identity is not None else None,

@@ -1,5 +1,6 @@
 """`smoothserve start -d`: a server in the background, and a command that returns only once its workers are ready."""
 
+import json
 import os
 import signal
 import sys
@@ -55,10 +56,13 @@ def start_in_background(
         return ExitCode.STOPPED
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    _show_log(settings.error_logfile, begins_at)
-    click.echo(
-        f"smoothserve: error: it did not come up (exit code {code}); its log: {settings.error_logfile}", err=True
-    )
+    log_lines = _read_log(settings.error_logfile, begins_at)
+    reason = f"it did not come up (exit code {code}); its log: {settings.error_logfile}"
+    if as_json:
+        click.echo(json.dumps({"result": "refused", "reason": reason, "traceback": log_lines}))
+    else:
+        sys.stderr.write(log_lines)
+        click.echo(f"smoothserve: error: {reason}", err=True)
     return code if code > 0 else ExitCode.BOOT_FAILED
 
 
@@ -90,11 +94,12 @@ def _wait(reader: int, pid: int) -> bool:
         raise
 
 
-def _show_log(path: str, begins_at: int) -> None:
+def _read_log(path: str, begins_at: int) -> str:
+    """Return the last lines that this start has logged: the traceback, if there is one, is among them."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             file.seek(begins_at)
             lines = file.readlines()
     except OSError:
-        return
-    sys.stderr.writelines(lines[-_SHOWN_LINES:])
+        return ""
+    return "".join(lines[-_SHOWN_LINES:])

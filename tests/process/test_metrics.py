@@ -136,6 +136,10 @@ def test_dropped_requests_are_told_by_reason_and_lost_clients_are_not_among_them
 def test_the_metrics_process_ends_with_a_master_that_is_killed(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory, "--metrics-bind", "127.0.0.1:0")
     wait_until(lambda: metrics(server), 20, "metrics")
+    url = server.wait_log(r"metrics at (http\S+)")[1]
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=20) as head:
+        assert (head.status, head.read()) == (200, b"")
+        assert int(head.headers["Content-Length"]) > 1000
     pids = [side_process(server), *server.workers]
     server.exit_code_expected = -signal.SIGKILL
     server.kill(signal.SIGKILL)

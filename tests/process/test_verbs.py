@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -264,10 +265,13 @@ def test_restart_starts_afresh_in_the_same_process(serve: Serve, directory: AppD
 
 
 def test_a_control_socket_that_cannot_be_made_is_a_warning_and_it_serves(serve: Serve, directory: AppDirectory) -> None:
-    server = serve(directory, "--control-socket", "/nowhere/control")
+    server = serve(directory, "--control-socket", "/nowhere/control", "--metrics-bind", "127.0.0.1:0")
     server.wait_log(r"\[WARNING\] no control socket at /nowhere/control: .*; the server serves, but")
     with Load(server.target, get_and_post(2)) as load:
         load.wait_answers(10)
+    no_metrics = server.wait_log(r"\[WARNING\] no metrics at http://127\.0\.0\.1:(\d+): .* and there is none")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(no_metrics[1])), 20).close()
     result = verb("status", "--pid", str(server.pid))
     assert result.returncode == VerbCode.NO_SERVER
     assert "kill -HUP reloads it" in result.stderr
@@ -280,7 +284,16 @@ def test_check_says_whether_code_would_boot(directory: AppDirectory) -> None:
     (line,) = good.stderr.splitlines()
     assert "does not support lifespan" in line
     assert re.fullmatch(r"ok: app:app boots \(asgi\) in [\d.]+ s\n", good.stdout)
+    directory.deploy("1", before="print('printed at import', flush=True)\n")
+    printing = verb("check", "--json", "app:app", cwd=directory.path)
+    assert json.loads(printing.stdout)["result"] == "ok"
+    assert printing.stderr.startswith("printed at import\n")
     directory.deploy("2", before=BROKEN["raises at import"])
+    refused = verb("check", "--json", "app:app", cwd=directory.path)
+    report = json.loads(refused.stdout)
+    assert (refused.returncode, report["result"]) == (VerbCode.REFUSED, "refused")
+    assert "broken deploy" in report["reason"]
+    assert "RuntimeError: broken deploy" in report["traceback"]
     bad = verb("check", "app:app", cwd=directory.path)
     assert (bad.returncode, bad.stdout) == (VerbCode.REFUSED, "")
     assert "RuntimeError: broken deploy" in bad.stderr
@@ -333,6 +346,11 @@ def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None
         assert result.returncode == ExitCode.BOOT_FAILED
         assert "RuntimeError: broken deploy" in result.stderr
         assert result.stdout == ""
+        result = verb("start", "-d", "--json", "app:app", "--bind", "127.0.0.1:0", cwd=directory.path)
+        report = json.loads(result.stdout)
+        assert (result.returncode, report["result"]) == (ExitCode.BOOT_FAILED, "refused")
+        assert "exit code 3" in report["reason"]
+        assert "RuntimeError: broken deploy" in report["traceback"]
         assert not (directory.path / "smoothserve.pid").exists()
 
 

@@ -174,6 +174,13 @@ def test_a_server_needs_an_application() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (
+            {"metrics_bind": "127.0.0.1:9000", "control_socket": "off"},
+            (
+                "flag --metrics-bind: metrics are asked for at the control socket, which is off: "
+                "leave out --control-socket off, or --metrics-bind"
+            ),
+        ),
         ({"keyfile": "k"}, "flag --keyfile: there is no TLS without --certfile: name it, too"),
         ({"sni": ["a.example=c"]}, "flag --sni: there is no TLS without --certfile: name it, too"),
         ({"ca_certs": "c"}, "flag --ca-certs: there is no TLS without --certfile: name it, too"),
