@@ -120,6 +120,9 @@ class WebSocketConnection(MovableWebSocket):
     def pause_writing(self) -> None:
         """Let the application wait: the transport holds enough."""
         self.writable = False
+        if self._phase == OPEN:
+            self._sending = None
+            self._set_deadline()
 
     def resume_writing(self) -> None:
         """Let it go on."""

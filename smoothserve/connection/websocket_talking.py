@@ -223,10 +223,20 @@ class Talking(Connection):
         due = min(self._end_by, self._ping_due, self._next_ping)
         if self._drain_due is not None:
             due = min(due, self._drain_due)
+        if not self.writable:
+            due = min(due, self._service.watch_at)
         self.deadline = due
+
+    def _unsent(self) -> int:
+        """Return what the client has not taken, less what was sent: it changes only when the client takes something."""
+        return super()._unsent() - self.sent
 
     def _keep_alive(self, now: float) -> None:
         options = self._options
+        if not self.writable and self._takes_nothing():
+            # It may ask all the same: what it says, a pong too, is not read before it has taken the answers.
+            self._cut_off()
+            return
         if self._ping_due <= now:
             if not self._read_holds:
                 self._ping_due = inf

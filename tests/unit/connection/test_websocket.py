@@ -646,6 +646,54 @@ def test_a_client_that_does_not_read_holds_the_application_back(run: Run, codec:
     run(scenario())
 
 
+@pytest.mark.parametrize("pings", [0.0, 0.2])
+def test_a_client_that_asks_and_takes_no_answer_is_cut_off_after_the_write_timeout(
+    run: Run, codec: str, pings: float
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            await send({"type": "websocket.send", "bytes": bytes(65536)})
+
+    async def scenario() -> None:
+        options = {"ping_interval": pings, "ping_timeout": 0.3}
+        async with serving(app, websocket=codec, websocket_options=options, timeouts=Timeouts(write=0.5)) as server:
+            client, _ = await connect(server)
+            client.raw.stop_reading()
+            for _ in range(1000):
+                client.send(BINARY, b"x")
+            await finished(server)
+            client.raw.writer.transport.abort()
+
+    run(scenario())
+
+
+def test_a_client_that_takes_its_answers_slowly_is_not_cut_off(run: Run, codec: str) -> None:
+    size = 32 * 1024 * 1024
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "bytes": bytes(size)})
+        await receive()
+
+    async def scenario() -> None:
+        options = {"ping_interval": 0.0}
+        async with serving(app, websocket=codec, websocket_options=options, timeouts=Timeouts(write=2.0)) as server:
+            client, _ = await connect(server)
+            taken = 0
+            while taken < size + 10:
+                data = await client.raw.reader.read(131072)
+                assert data
+                taken += len(data)
+                await asyncio.sleep(0.01)
+            assert server.service.calls
+            await client.raw.close()
+
+    run(scenario())
+
+
 # pings of the server
 
 
