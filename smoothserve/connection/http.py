@@ -337,6 +337,8 @@ class HTTPConnection(Movable):
             self.write(response.data_to_send(reason.encode("utf-8", "replace") + b"\n", more=False))
             if service.measures is not None:
                 service.measures.note_status(method, status)
+            if exchange is not None and service.access_log is not None:
+                service.access_log.note(self.client, exchange.request, response, monotonic() - self._started)
         self._close_lingering()
 
     def _leave_exchange(self) -> None:
@@ -345,7 +347,14 @@ class HTTPConnection(Movable):
         if exchange is not None:
             self._exchange = None
             self._answered()
+            self._note_begun(exchange)
             exchange.client_left()
+
+    def _note_begun(self, exchange: Exchange) -> None:
+        """Log an answer that has begun and comes to no end, as far as it was sent."""
+        access_log, response = self._service.access_log, exchange.response
+        if access_log is not None and response.started and not response.head_pending:
+            access_log.note(self.client, exchange.request, response, monotonic() - self._started)
 
     def _answered(self) -> None:
         """Take note of a request that has ended without a whole answer."""
@@ -427,6 +436,7 @@ class HTTPConnection(Movable):
             return
         self._exchange = None
         self._answered()
+        self._note_begun(exchange)
         if self._service.measures is not None:
             self._service.measures.failed += 1
         if exchange.response.ends_with_connection:
