@@ -46,7 +46,7 @@ _STATES = {IDLE: "idle", HEAD: "head", BUSY: "busy", HALF_CLOSED: "half-closed",
 class HTTPConnection(Movable):
     """One connection; implements `ExchangeConnection` for the exchange it carries."""
 
-    __slots__ = ("_ahead", "_processing", "_started")
+    __slots__ = ("_next_waits", "_processing", "_started")
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class HTTPConnection(Movable):
     ) -> None:
         super().__init__(service, client, server, resumption)
         self._processing = False
-        self._ahead = 0
+        self._next_waits = False
+        """The client does not take its answers: the next request is begun when it does (`resume_writing`)."""
         self._started = 0.0
 
     @property
@@ -69,7 +70,7 @@ class HTTPConnection(Movable):
         """Return what it is doing, for the operator."""
         exchange, state = self._exchange, _STATES[self._phase]
         if exchange is None:
-            if self._phase == IDLE and not (self._gone or self.flushed):
+            if (self._phase == IDLE or self._next_waits) and not (self._gone or self.flushed):
                 state = "sending"
         elif self._phase == BUSY and not self._body_done:
             state = "body"
@@ -109,9 +110,9 @@ class HTTPConnection(Movable):
             self._closing_goes_on()
             return
         self._codec.receive_data(data)
-        if self._exchange is not None and self._body_done:
-            self._ahead += len(data)
-            if self._ahead > PIPELINE_BYTES and not self._read_holds & BY_PIPELINE:
+        if self._body_done:
+            # A request is being answered, or the next one waits for the client to take the answers.
+            if self._codec.ahead > PIPELINE_BYTES and not self._read_holds & BY_PIPELINE:
                 self._hold_reading(BY_PIPELINE)
             return
         self._process()
@@ -125,9 +126,9 @@ class HTTPConnection(Movable):
             return False
         self._eof = True
         self._codec.receive_eof()
-        if not (self._exchange is not None and self._body_done):
+        if not self._body_done:
             self._process()
-        if self._exchange is None:
+        if self._exchange is None and not self._next_waits:
             return self._phase == CLOSING
         self._phase = HALF_CLOSED
         self.deadline = self._service.now + self._service.timeouts.half_closed
@@ -161,6 +162,9 @@ class HTTPConnection(Movable):
         self.writable = True
         if self._exchange is not None:
             self._exchange.writable_again()
+        elif self._next_waits and self._phase != CLOSING:
+            self._next_waits = False
+            self._next_request()
 
     # the requests
 
@@ -286,10 +290,12 @@ class HTTPConnection(Movable):
             websocket.eof_received()
 
     def _next_request(self) -> None:
-        """Go on to the next request: the answer is sent and the request's body is through."""
+        """Go on to the next request: the answer is sent and the request's body is through.
+
+        Not while the client takes nothing of its answers: they would all be kept here.
+        """
         self._discarding = False
         self._body_done = False
-        self._ahead = 0
         service = self._service
         codec = self._codec
         # Not while the transport is being made: uvloop would read on. The sweep finds it idle.
@@ -302,8 +308,13 @@ class HTTPConnection(Movable):
             self._hold()
             self._release_reading(BY_PIPELINE)
             return
+        if not self.writable:
+            self._next_waits = self._body_done = True
+            self._phase = HALF_CLOSED if self._eof else BUSY
+            self.deadline = service.watch_at
+            return
         at_boundary = codec.next_request()
-        if self._read_holds & BY_PIPELINE:
+        if self._read_holds & BY_PIPELINE and not (codec.events and codec.ahead > PIPELINE_BYTES):
             self._release_reading(BY_PIPELINE)
         if codec.events:
             if not self._processing:

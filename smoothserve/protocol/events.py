@@ -191,6 +191,10 @@ class Codec(Protocol):
         Only then can the connection be closed as idle without losing a request.
         """
 
+    @property
+    def ahead(self) -> int:
+        """Of how many bytes no events have been made yet: of the next requests, while one is answered."""
+
     def trailing_data(self) -> bytes | None:
         """Give back the bytes that are not yet part of an event, so that another codec can go on with them.
 

@@ -154,6 +154,11 @@ class FramedCodec:
             and (self._state == _HEAD or self._state == _HOLDING or self._state == _CLOSED)
         )
 
+    @property
+    def ahead(self) -> int:
+        """Of how many bytes no events have been made yet."""
+        return len(self._held) - self._start
+
     def trailing_data(self) -> bytes | None:
         """Give back the bytes that are no part of an event, or None within a body. They are this codec's no more."""
         if self._state in (_LENGTH, _CHUNKED):
