@@ -21,6 +21,10 @@ from smoothserve.protocol.tls import TLSInfo, render_name
 READ_BYTES = 65536
 #: What is thrown away of a client whose handshake has failed, so that it reads the alert rather than a reset.
 _IGNORED_READS = 16
+#: Records that are delivered in one turn of the loop: a client may put each byte into one of its own.
+RECORDS_PER_TURN = 256
+#: What TLS itself may have answered (to new keys, to renegotiations that it refuses) a client that takes nothing.
+_UNREAD_ANSWERS_BYTES = 65536
 
 _ADVICE = b"This port speaks TLS: ask for it with https://\n"
 _PLAIN_HTTP = (
@@ -37,7 +41,9 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     """Both a connection's transport and the protocol of the socket's: everything between them is encrypted."""
 
     __slots__ = (
+        "_again",
         "_closing",
+        "_ended",
         "_eof_waits",
         "_incoming",
         "_outgoing",
@@ -46,6 +52,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         "_service",
         "_session",
         "_shut",
+        "_unread_answers",
         "_wire",
         "_wire_paused",
     )
@@ -71,6 +78,12 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._shut = False
         """close_notify is sent: nothing more of ours follows, and what comes is no longer decrypted."""
         self._closing = False
+        self._ended = False
+        """The client has said that nothing more follows: what comes all the same means nothing (RFC 8446 6.1)."""
+        self._again = False
+        """A turn of the loop is due to deliver the rest."""
+        self._unread_answers = 0
+        """Bytes of TLS's own that the client has not taken."""
 
     # from the socket's transport
 
@@ -87,8 +100,10 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 # Only that something comes is of interest.
                 self._protocol.data_received(data)
             return
+        if self._ended:
+            return
         self._incoming.write(data)
-        if self._paused:
+        if self._paused or self._again:
             # It was read ahead: uvloop begins to read after connection_made, whatever has been said within it.
             self._pause_wire()
         else:
@@ -96,7 +111,9 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Take note that the client sends no more, with or without saying so in TLS first."""
-        if self._paused and not self._shut and self._undelivered:
+        if self._ended:
+            return not self._closing
+        if (self._paused or self._again) and not self._shut and self._undelivered:
             self._eof_waits = True
             return True
         return bool(self._protocol.eof_received()) and not self._closing
@@ -204,9 +221,18 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Pass on what can be decrypted, as far as the connection takes it."""
+        self._again = False
         read = self._session.read
+        left = RECORDS_PER_TURN
         try:
-            while not (self._paused or self._shut or self._closing):
+            while not (self._paused or self._shut or self._closing or self._ended):
+                if not left:
+                    self._pause_wire()
+                    self._again = True
+                    self._service.loop.call_soon(self._go_on)
+                    self._send_answers()
+                    return
+                left -= 1
                 data = read(READ_BYTES)
                 if not data:
                     self._end_of_input()
@@ -220,15 +246,46 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLError as error:
             self._fail(error)
             return
-        if self._outgoing.pending and not self._closing:
-            # TLS itself has answered (a change of keys).
-            self._wire.write(self._outgoing.read())
+        self._send_answers()
         if self._eof_waits and not self._paused:
             self._end_of_input()
+
+    def _go_on(self) -> None:
+        """Deliver the rest of what has come, others having had their turn."""
+        if not self._again or self._closing:
+            return
+        self._again = False
+        if not self._paused:
+            self._deliver()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read what comes, unless there is still something to deliver."""
+        if self._wire_paused and not (self._again or self._paused or self._wire.is_closing()):
+            self._wire_paused = False
+            self._wire.resume_reading()
+
+    def _send_answers(self) -> None:
+        """Send what TLS itself has to say, to a change of keys for example; part with who asks and never listens."""
+        if self._closing or not self._outgoing.pending:
+            return
+        data = self._outgoing.read()
+        self._unread_answers = self._unread_answers + len(data) if self._wire.get_write_buffer_size() else 0
+        if self._unread_answers > _UNREAD_ANSWERS_BYTES:
+            self._service.error_log.info(
+                "TLS connection closed: the client goes on asking for new keys and takes no answer (client %s)",
+                self._client,
+            )
+            self.abort()
+            return
+        self._wire.write(data)
 
     def _end_of_input(self) -> None:
         """Take note of the client's close_notify, or of an end of file that has waited."""
         self._eof_waits = False
+        if self._ended:
+            return
+        self._ended = True
         if not (self._protocol.eof_received() or self._closing):
             self.close()
 
