@@ -8,7 +8,7 @@ import asyncio
 from math import inf
 from typing import cast
 
-from smoothserve.connection.base import CLOSING
+from smoothserve.connection.base import CLOSING, HELD
 from smoothserve.connection.service import Service
 from smoothserve.connection.websocket_moving import MovableWebSocket
 from smoothserve.connection.websocket_options import WebSocketOptions, WebSocketResumption
@@ -127,6 +127,9 @@ class WebSocketConnection(MovableWebSocket):
     def resume_writing(self) -> None:
         """Let it go on."""
         self.writable = True
+        payload, self._pong_waits = self._pong_waits, None
+        if payload is not None and self._phase in (OPEN, LEAVING, HELD):
+            self.write(self._codec.render_pong(payload))
         if self._call is not None:
             self._call.writable_again()
 

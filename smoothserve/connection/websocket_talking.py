@@ -63,6 +63,7 @@ class Talking(Connection):
         "_options",
         "_ping_due",
         "_ping_payload",
+        "_pong_waits",
         "_resumed",
         "_spoke_at",
         "_subprotocol",
@@ -108,6 +109,8 @@ class Talking(Connection):
         self._next_ping = inf
         self._ping_due = inf
         self._ping_payload = b""
+        #: Of the client's latest ping, while it takes nothing: one pong answers them all (RFC 6455 section 5.5.3).
+        self._pong_waits: bytes | None = None
         self._handshake_began: float | None = None
         self._is_open = False
         #: When the connection's stay with a worker that drains is over.
@@ -147,8 +150,12 @@ class Talking(Connection):
                     self._hold_reading(BY_QUEUE)
                     return
             elif isinstance(event, Ping):
-                if self._phase == OPEN:
+                if self._phase != OPEN:
+                    continue
+                if self.writable:
                     self.write(codec.render_pong(event.payload))
+                else:
+                    self._pong_waits = event.payload
             elif isinstance(event, Pong):
                 if event.payload == self._ping_payload and self._ping_payload:
                     self._ping_payload = b""
