@@ -35,6 +35,7 @@ _ADDRESS_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,
 _PAIR = re.compile(rb'[ \t]*(%b)=(?:(%b)|"((?:[^"\\]|\\.)*)")[ \t]*' % (TOKEN, TOKEN), re.DOTALL)
 #: Peers that are remembered with whether they are trusted, and values with what they say.
 _MAX_REMEMBERED = 1024
+_MAX_REMEMBERED_BYTES = 256
 
 
 class TrustedProxies:
@@ -118,7 +119,7 @@ class Forwarding:
         if known is None:
             origin = self._judge(said, request, client, server, scheme)
             # Where the list says nothing, it is the peer that counts, another one each time.
-            if origin.client is not client:
+            if origin.client is not client and len(key[0]) + len(key[1] or b"") <= _MAX_REMEMBERED_BYTES:
                 if len(self._read) >= _MAX_REMEMBERED:
                     self._read.clear()
                 self._read[key] = (origin.client, origin.scheme)

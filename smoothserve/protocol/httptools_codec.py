@@ -46,6 +46,8 @@ _COMMON_NAMES = (
 _plain_names: dict[bytes, bytes] = make_memory()
 for _name in _COMMON_NAMES:
     _plain_names[_name] = _plain_names[_name.lower()] = _name.lower()
+#: In the place of the request line of a head that only its fields are remembered of.
+_NO_LINE: RequestLine = "", b"", b"", b"", "", None
 _NAME = re.compile(TOKEN)
 _VALUE = re.compile(FIELD_VALUE)
 
@@ -114,15 +116,17 @@ class HttptoolsCodec(FramedCodec):
             request = judge(line, headers, notable, self._limits)
             if isinstance(request, Malformed) or request.chunked:
                 return self._read_whole(line, head, line_end, texts)
-            if len(known.judged) >= MAX_REMEMBERED:
-                known.judged.clear()
-            known.judged[key] = request
+            if sum([len(value) for _, value in notable]) <= MAX_REMEMBERED_BYTES:
+                if len(known.judged) >= MAX_REMEMBERED:
+                    known.judged.clear()
+                # Not itself: its target and its other fields may be long.
+                known.judged[key] = _alike(_NO_LINE, [], request)
         else:
             request = _alike(line, headers, like)
         if self._fields_seen and len(block) <= MAX_REMEMBERED_BYTES:
             if len(known.blocks) >= MAX_REMEMBERED:
                 known.blocks.clear()
-            known.blocks[block] = request
+            known.blocks[block] = _alike((*_NO_LINE[:4], line[4], None), headers, request)
         return request
 
     def _find_fields(self, texts: list[bytes], notable: Headers) -> Headers | None:

@@ -14,6 +14,7 @@ from smoothserve.protocol.tls import TLSInfo
 
 #: Bounds on what is remembered of requests, since clients could make it up.
 _MAX_NAMES = 512
+_MAX_NAME_BYTES = 64
 _MAX_TEMPLATES = 64
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -117,7 +118,7 @@ class EnvironBuilder:
     def _learn(self, name: bytes) -> str | None:
         """Return a field's variable and remember it. None for a name that could pass for another one's variable."""
         variable = None if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-        if len(self._names) < _MAX_NAMES:
+        if len(self._names) < _MAX_NAMES and len(name) <= _MAX_NAME_BYTES:
             self._names[name] = variable
         return variable
 

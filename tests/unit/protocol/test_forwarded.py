@@ -181,7 +181,12 @@ def test_what_has_been_read_before_is_read_the_same_and_not_remembered_without_e
         for peer in (PEER, ("127.0.0.1", number)):
             origin = forwarding.read(asked, peer, SERVER, "http")
             assert origin == Origin((client, 0), SERVER, "https", asked)
-    assert len(forwarding._read) <= 1024
+    assert 0 < len(forwarding._read) <= 1024
+    forwarding._read.clear()
+    for long in (b"203.0.113.1" + b" " * 300, b"203.0.113.1"):
+        asked = request((b"x-forwarded-for", long), (b"x-forwarded-proto", b"https" + b" " * 300))
+        assert forwarding.read(asked, PEER, SERVER, "http") is not None
+    assert not forwarding._read
     unknown = request((b"x-forwarded-for", b"unknown"))
     for port in (1, 2):
         origin = forwarding.read(unknown, ("127.0.0.1", port), SERVER, "http")

@@ -346,6 +346,24 @@ def test_heads_and_lines_that_clients_make_up_are_not_remembered_without_end(mak
 
 
 @remembering
+def test_what_is_remembered_of_a_head_is_short_however_long_it_is(make_codec: MakeCodec) -> None:
+    limits = Limits()
+    for number in range(20):
+        for size in (0, 5000):
+            path = b"/%d" % number + b"p" * size
+            fields = [b"Connection: close, x%d" % number, b"User-Agent: %d" % number + b"u" * size]
+            for more in ([], [b"Expect: " + b"e" * size]):
+                for _ in range(3):
+                    deliver(make_codec(limits), [get(path, *fields, *more)])
+    known = limits.lines
+    for key, request in known.judged.items():
+        assert sum(len(field[1]) for field in key if isinstance(field, tuple)) <= 1024
+        assert (request.target, request.raw_path, request.headers) == (b"", b"", [])
+    for request in known.blocks.values():
+        assert (request.target, request.raw_path) == (b"", b"")
+
+
+@remembering
 def test_a_head_that_has_been_read_twice_is_one_object(make_codec: MakeCodec) -> None:
     limits = Limits()
     requests = []

@@ -205,6 +205,9 @@ def test_what_is_remembered_of_clients_is_bounded() -> None:
         return [environ[f"HTTP_X_{environ['QUERY_STRING']}"].encode()]
 
     with Server(app) as server:
+        long = "L" * 1000
+        head = request(target=f"/?{long}", headers=[(b"x-" + long.lower().encode(), b"long")])
+        assert server.answer(head).body == b"long"
         for number in range(600):
             connection = FakeConnection()
             connection.server = (f"198.51.100.{number}", 80)
@@ -212,6 +215,7 @@ def test_what_is_remembered_of_clients_is_bounded() -> None:
             assert server.answer(head, connection=connection).body == b"%d" % number
         environs = server.application.environs
         assert len(environs._names) <= 512
+        assert max(map(len, environs._names)) <= 64
         assert len(environs._templates) <= 64
 
 
