@@ -28,7 +28,9 @@ def recycled(server: Server) -> list[tuple[int, int, int]]:
 def test_workers_are_recycled_under_load_and_no_connection_is_closed(
     serve: Serve, directory: AppDirectory, recycles: int
 ) -> None:
-    server = serve(directory, "--workers", "2", "--max-requests", "200", "--max-requests-jitter", "50", *QUICK)
+    # Forty recycles may take longer than an idle connection is kept.
+    kept = ("--keep-alive-timeout", "600")
+    server = serve(directory, "--workers", "2", "--max-requests", "200", "--max-requests-jitter", "50", *kept, *QUICK)
     with (
         Load(server.target, get_and_post(BUSY, THINKING), slow_requests(4, (0.2, 0.6))) as load,
         IdleClients(server.target, 50) as idle,
