@@ -441,12 +441,15 @@ def describe(tls: ServerTLS, session: ssl.SSLObject) -> TLSInfo:
 
 
 def _client_chain(session: ssl.SSLObject) -> list[bytes]:
-    """Return what the client has sent, its own certificate first. A resumed session has only that one."""
+    """Return the certificates that were verified, the client's own first. A resumed session has only that one.
+
+    Not what the client has sent: it may put anything behind its own.
+    """
     if sys.version_info >= (3, 13):
-        chain = session.get_unverified_chain()
+        chain = session.get_verified_chain()
     else:
         # The same, before it was public.
         raw: Any = session._sslobj  # type: ignore[attr-defined]
-        chain = [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in raw.get_unverified_chain() or ()]
+        chain = [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in raw.get_verified_chain() or ()]
     leaf = session.getpeercert(binary_form=True)
     return chain or ([leaf] if leaf else [])

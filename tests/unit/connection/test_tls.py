@@ -229,6 +229,25 @@ def test_a_clients_certificate_reaches_the_application(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_what_a_client_puts_behind_its_certificate_does_not_reach_the_application(
+    run: Run, certificates: Certificates, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    certificate, key = certificates.issue("me", "me@example.org")
+    stranger = Path(Certificates(tmp_path).issue("other", "admin@example.org")[0]).read_text().strip()
+    with_stranger = tmp_path / "chain.pem"
+    with_stranger.write_text(Path(certificate).read_text() + stranger + "\n")
+
+    def conversation(port: int) -> None:
+        context = certificates.client(certificate=(str(with_stranger), key), maximum_version=version)
+        with TLSClient(port, context) as client:
+            chain = [one.strip() for one in ask(client)["tls"]["client_cert_chain"]]
+            assert chain[0] == Path(certificate).read_text().strip()
+            assert stranger not in chain
+
+    talk(run, tell, secured(certificates, cert_reqs="required"), conversation)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_client_without_a_certificate_is_served_only_where_it_is_optional(
     run: Run, certificates: Certificates, version: ssl.TLSVersion
 ) -> None:
