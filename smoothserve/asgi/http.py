@@ -223,7 +223,9 @@ class ASGIExchange:
     def cancel(self) -> None:
         """Cut the application's call."""
         if self._task is not None:
-            self._task.cancel("smoothserve: the drain deadline has passed")
+            # A task that is cancelled before its first step never runs, and would be in hand for ever: it comes first.
+            cancel = self._task.cancel
+            self._application.loop.call_soon(cancel, "smoothserve: the drain deadline has passed")
 
     @property
     def awaited(self) -> bool:

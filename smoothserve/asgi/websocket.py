@@ -163,7 +163,9 @@ class ASGIWebSocket:
     def cancel(self) -> None:
         """Cut the application's call."""
         if self._task is not None:
-            self._task.cancel("smoothserve: the drain deadline has passed")
+            # As in `ASGIExchange.cancel`: its first step comes before.
+            cancel = self._task.cancel
+            self._application.loop.call_soon(cancel, "smoothserve: the drain deadline has passed")
 
     def time_out(self, timeout: float) -> None:
         """Go on: a WebSocket may take any time."""

@@ -64,7 +64,7 @@ CAUSES = [reload, stop, quit_worker, kill_master, recycle]
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-@pytest.mark.parametrize("interface", ["app", "wsgi"])
+@pytest.mark.parametrize("interface", ["app", pytest.param("wsgi", marks=pytest.mark.full)])
 def test_a_stream_can_end_early_whatever_its_worker_drains_for(
     directory: AppDirectory, serve: Serve, interface: str, cause: Callable[[Server, Stream], None]
 ) -> None:

@@ -59,7 +59,7 @@ def app(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.full)])
 @pytest.mark.parametrize(("app", "raises"), [("asgi_load", ASGI), ("wsgi_load", WSGI)], ids=["asgi", "wsgi"])
 def test_what_a_handler_raises_costs_its_request_and_nothing_else(
     serve: Serve, directory: AppDirectory, app: str, raises: str, loop: str

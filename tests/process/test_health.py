@@ -60,7 +60,7 @@ def test_health_is_answered_without_the_application_and_beyond_its_limits(
     assert answer(server, "/healthz") == (200, b"ok\n")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_health_is_answered_while_every_thread_is_in_a_call_and_others_wait(
     serve: Serve, directory: AppDirectory, workers: int
 ) -> None:
@@ -86,7 +86,7 @@ def test_health_is_answered_at_the_limit_of_connections(serve: Serve, directory:
             assert answer(server, "/healthz") == (200, b"ok\n")
 
 
-@pytest.mark.parametrize("app", ["asgi_load", "wsgi_load"])
+@pytest.mark.parametrize("app", ["asgi_load", pytest.param("wsgi_load", marks=pytest.mark.full)])
 def test_after_term_health_is_503_while_everything_is_served_for_the_delay(
     serve: Serve, directory: AppDirectory, app: str
 ) -> None:

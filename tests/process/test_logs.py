@@ -58,7 +58,7 @@ def test_json_lines_have_the_worker_its_generation_and_the_duration(
     assert 0 < first["duration"] < 20
 
 
-@pytest.mark.parametrize("app", ["asgi_load", "wsgi_load"])
+@pytest.mark.parametrize("app", ["asgi_load", pytest.param("wsgi_load", marks=pytest.mark.full)])
 def test_headers_of_answers_and_variables_of_requests_are_atoms(
     serve: Serve, directory: AppDirectory, tmp_path: Path, app: str
 ) -> None:
@@ -140,7 +140,9 @@ def access_lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if line.startswith("smoothserve.access")]
 
 
-@pytest.mark.parametrize("kind", ["toml", "json", "ini"])
+@pytest.mark.parametrize(
+    "kind", ["toml", pytest.param("json", marks=pytest.mark.full), pytest.param("ini", marks=pytest.mark.full)]
+)
 def test_log_config_configures_master_and_workers_and_usr1_reopens_its_files(
     serve: Serve, directory: AppDirectory, tmp_path: Path, kind: str
 ) -> None:

@@ -11,7 +11,7 @@ from tests.process.harness import assert_nothing_dropped
 STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error", "PYTHONASYNCIODEBUG": "1"}
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.full)])
 @pytest.mark.parametrize("app", ["asgi_load", "wsgi_load"])
 def test_in_development_mode_load_and_reload_bring_no_warning(
     serve: Serve, directory: AppDirectory, app: str, loop: str

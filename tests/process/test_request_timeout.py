@@ -66,7 +66,7 @@ def status_of(server: Server, path: str) -> int:
             return error.code
 
 
-@pytest.mark.parametrize("codec", ["httptools", "h11"])
+@pytest.mark.parametrize("codec", ["httptools", pytest.param("h11", marks=pytest.mark.full)])
 def test_a_call_that_never_answers_is_cancelled_at_the_request_timeout_and_disturbs_nobody(
     serve: Serve, directory: AppDirectory, codec: str
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_call_that_never_answers_is_cancelled_at_the_request_timeout_and_distu
     wait_until(lambda: told(server)["measures"]["answers"]["GET"]["5xx"] == 2, 20, "both 504 to be counted")
 
 
-@pytest.mark.parametrize("codec", ["httptools", "h11"])
+@pytest.mark.parametrize("codec", ["httptools", pytest.param("h11", marks=pytest.mark.full)])
 def test_a_stuck_thread_costs_its_request_a_504_and_its_worker_is_replaced_successor_first(
     serve: Serve, directory: AppDirectory, codec: str
 ) -> None:

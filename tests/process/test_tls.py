@@ -76,7 +76,7 @@ def in_file(path: str) -> bytes:
 # reloads
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", [pytest.param("asyncio", marks=pytest.mark.full), "uvloop"])
 def test_reloads_drop_nothing_of_tls(
     serve: Serve, directory: AppDirectory, certificates: Certificates, loop: str
 ) -> None:
@@ -110,7 +110,7 @@ def test_reloads_drop_nothing_of_wsgi_over_tls(serve: Serve, tmp_path: Path, cer
     server.wait_drained()
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", [pytest.param("asyncio", marks=pytest.mark.full), "uvloop"])
 def test_an_idle_connection_lingers_and_ends_with_close_notify(
     serve: Serve, telling: AppDirectory, certificates: Certificates, loop: str
 ) -> None:
