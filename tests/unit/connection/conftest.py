@@ -29,3 +29,13 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
 @pytest.fixture(params=["httptools", "h11"])
 def http(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave two of the four pairs of a loop and a codec to the full depth: each loop and each codec has its turn."""
+    for item in items if len(loops()) > 1 else []:
+        values = getattr(getattr(item, "callspec", None), "id", "").split("-")
+        if "tests/unit/connection/" in item.nodeid and (
+            {"asyncio", "httptools"} <= set(values) or {"uvloop", "h11"} <= set(values)
+        ):
+            item.add_marker(pytest.mark.full)
