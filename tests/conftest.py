@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.load.scenarios import Pace
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked `full`, too: long, heavy, repeated")
@@ -17,6 +19,10 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("default depth", derandomize=True)
     settings.register_profile("full depth", derandomize=False)
     settings.load_profile("full depth" if config.getoption("--full") else "default depth")
+    if hasattr(config, "workerinput"):
+        # One of several processes: a load without a pause would take the processors from the others, and their
+        # reloads and requests would take many times what they take. Tests that need it are marked `alone`.
+        Pace.think = (0.0, 0.1)
 
 
 @pytest.hookimpl(trylast=True)  # after -m and -k have chosen

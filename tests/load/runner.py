@@ -75,7 +75,7 @@ class Load:
             raise TimeoutError("the load clients did not end")
         return self.report
 
-    def wait_until(self, condition: Callable[[Report], object], timeout: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[Report], object], timeout: float = 90.0) -> None:
         """Poll until the report so far meets the condition."""
         deadline = time.monotonic() + timeout
         while not condition(self.report):
@@ -85,12 +85,12 @@ class Load:
                 raise TimeoutError(f"not there within {timeout} s\n{self.report.render()}")
             time.sleep(POLL_INTERVAL)
 
-    def wait_answers(self, count: int, timeout: float = 30.0) -> None:
+    def wait_answers(self, count: int, timeout: float = 90.0) -> None:
         """Wait until `count` more requests have been answered well."""
         goal = self.report.answered + count
         self.wait_until(lambda report: report.answered >= goal, timeout)
 
-    def wait_version(self, version: str, timeout: float = 30.0) -> None:
+    def wait_version(self, version: str, timeout: float = 90.0) -> None:
         """Wait until a version of the application has answered."""
         self.wait_until(lambda report: version in report.versions, timeout)
 

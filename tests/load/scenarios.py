@@ -21,6 +21,15 @@ CLOSE_TIMEOUT = 5.0
 #: After a failed connect: the clients of a server that is gone must not spin.
 FAILURE_PAUSE = 0.05
 
+Think = tuple[float, float]
+"""Seconds between an answer and the client's next request: at least, at most."""
+
+
+class Pace:
+    """How long clients think that were not told. Tests that run side by side leave each other some of the machine."""
+
+    think: Think = (0.0, 0.005)
+
 
 class Client:
     """One virtual client: its connection, its tokens, its place in the report."""
@@ -228,15 +237,15 @@ def post(client: Client, version: str = "1.1", *fields: str, size: int = 300) ->
     return Ask(token, [line + body], rest=body)
 
 
-def get_and_post(clients: int = 48, think: tuple[float, float] = (0.0, 0.005), name: str = "keep-alive") -> Scenario:
+def get_and_post(clients: int = 48, think: Think | None = None, name: str = "keep-alive") -> Scenario:
     """Keep-alive connections, GET and POST by turns, thinking between an answer and the next request."""
 
     async def behave(client: Client) -> None:
         while not client.stopped:
             await client.ask(get(client))
-            await client.pause(client.random.uniform(*think))
+            await client.pause(client.random.uniform(*(think or Pace.think)))
             await client.ask(post(client))
-            await client.pause(client.random.uniform(*think))
+            await client.pause(client.random.uniform(*(think or Pace.think)))
 
     return Scenario(name, clients, behave)
 
@@ -246,7 +255,7 @@ def idle_clients(clients: int = 16, longest: float = 12.0) -> Scenario:
     return get_and_post(clients, (0.0, longest), "idle")
 
 
-def new_connections(clients: int = 8, think: tuple[float, float] = (0.0, 0.005)) -> Scenario:
+def new_connections(clients: int = 8, think: Think | None = None) -> Scenario:
     """A new connection for each request, closed by the server as asked or by the client, by turns."""
 
     async def behave(client: Client) -> None:
@@ -254,7 +263,7 @@ def new_connections(clients: int = 8, think: tuple[float, float] = (0.0, 0.005))
             await client.ask(get(client, "1.1", "Connection: close"))
             await client.ask(post(client))
             client.close()
-            await client.pause(client.random.uniform(*think))
+            await client.pause(client.random.uniform(*(think or Pace.think)))
 
     return Scenario("new-connection", clients, behave)
 
@@ -324,13 +333,13 @@ def event_streams(clients: int = 2, gap: float = 0.05) -> Scenario:
     return Scenario("events", clients, behave)
 
 
-def pipelined(clients: int = 8, depth: int = 6, think: tuple[float, float] = (0.0, 0.005)) -> Scenario:
+def pipelined(clients: int = 8, depth: int = 6, think: Think | None = None) -> Scenario:
     """Rows of requests sent at once, GET and POST mixed; the answers must come in order."""
 
     async def behave(client: Client) -> None:
         while not client.stopped:
             await client.ask(*(post(client) if number % 3 == 1 else get(client) for number in range(depth)))
-            await client.pause(client.random.uniform(*think))
+            await client.pause(client.random.uniform(*(think or Pace.think)))
 
     return Scenario("pipelined", clients, behave)
 
@@ -348,16 +357,16 @@ def slow_rows(clients: int = 8, depth: int = 6, seconds: float = 0.03) -> Scenar
     return Scenario("slow-row", clients, behave)
 
 
-def http10(clients: int = 8, *, keep_alive: bool = False, think: tuple[float, float] = (0.0, 0.005)) -> Scenario:
+def http10(clients: int = 8, *, keep_alive: bool = False, think: Think | None = None) -> Scenario:
     """HTTP/1.0 clients, that ask for keep-alive or do not."""
     fields = ("Connection: keep-alive",) if keep_alive else ()
 
     async def behave(client: Client) -> None:
         while not client.stopped:
             await client.ask(get(client, "1.0", *fields))
-            await client.pause(client.random.uniform(*think))
+            await client.pause(client.random.uniform(*(think or Pace.think)))
             await client.ask(post(client, "1.0", *fields))
-            await client.pause(client.random.uniform(*think))
+            await client.pause(client.random.uniform(*(think or Pace.think)))
 
     return Scenario("http10-keep-alive" if keep_alive else "http10", clients, behave)
 

@@ -17,10 +17,10 @@ from tests.load.connection import Target
 from tests.load.outcomes import Report
 from tests.process.processes import POLL_INTERVAL, children, is_running, session_members, wait_until
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 90.0
 #: What a swap may take on a slow machine that does other things as well; a quiet one needs about a second.
-RELOAD_TIMEOUT = 30.0
-STOP_TIMEOUT = 20.0
+RELOAD_TIMEOUT = 120.0
+STOP_TIMEOUT = 60.0
 
 LISTENING = re.compile(r"listening on (?:https?://127\.0\.0\.1:(?P<port>\d+)|unix:(?P<path>\S+))")
 READY = re.compile(r"\] ready: ")
@@ -108,7 +108,7 @@ class Server:
         """Return all that the server has printed so far."""
         return self._errors.read_text(errors="replace")
 
-    def wait_log(self, pattern: str | re.Pattern[str], timeout: float = 20.0, *, count: int = 1) -> re.Match[str]:
+    def wait_log(self, pattern: str | re.Pattern[str], timeout: float = 60.0, *, count: int = 1) -> re.Match[str]:
         """Wait for the `count`-th line that matches; return its match. Fail if the server ends without it."""
         compiled = re.compile(pattern)
         deadline = time.monotonic() + timeout

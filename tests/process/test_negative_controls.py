@@ -71,7 +71,7 @@ SABOTAGES: dict[str, tuple[str, Scenario, set[Outcome]]] = {
 
     original, Acceptor.stop = Acceptor.stop, stop
 """,
-        new_connections(8),
+        new_connections(8, think=(0.0, 0.005)),
         {Outcome.CONNECT_REFUSED},
     ),
 }

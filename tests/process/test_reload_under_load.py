@@ -71,6 +71,7 @@ def test_reloads_drop_nothing(
     reload_under_load(directory, server, server.target, traffic())
 
 
+@pytest.mark.alone  # clients that do not pause, and all of the machine for them
 @pytest.mark.parametrize(("workers", "reloads"), [(1, 3), (8, 1), pytest.param(8, 5, marks=pytest.mark.full)])
 def test_reloads_drop_nothing_with_any_number_of_workers(
     serve: Serve, directory: AppDirectory, workers: int, reloads: int
