@@ -33,6 +33,8 @@ from smoothserve.protocol.websocket.handshake import Refusal, is_websocket, read
 
 #: Bytes of further requests that are taken in while one is being answered; beyond that reading pauses.
 PIPELINE_BYTES = 65536
+#: Pipelined requests that are answered without a break; then the other connections have their turn.
+ROW = 50
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -46,7 +48,7 @@ _STATES = {IDLE: "idle", HEAD: "head", BUSY: "busy", HALF_CLOSED: "half-closed",
 class HTTPConnection(Movable):
     """One connection; implements `ExchangeConnection` for the exchange it carries."""
 
-    __slots__ = ("_next_waits", "_processing", "_started")
+    __slots__ = ("_next_waits", "_processing", "_row", "_started")
 
     def __init__(
         self,
@@ -58,7 +60,9 @@ class HTTPConnection(Movable):
         super().__init__(service, client, server, resumption)
         self._processing = False
         self._next_waits = False
-        """The client does not take its answers: the next request is begun when it does (`resume_writing`)."""
+        """The next request is begun later: when the client takes its answers (`resume_writing`), or after the others'
+        turn (`_go_on`)."""
+        self._row = 0
         self._started = 0.0
 
     @property
@@ -162,7 +166,12 @@ class HTTPConnection(Movable):
         self.writable = True
         if self._exchange is not None:
             self._exchange.writable_again()
-        elif self._next_waits and self._phase != CLOSING:
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin the request that has waited, unless something has happened since."""
+        if self._next_waits and self.writable and self._phase != CLOSING and not self._transport.is_closing():
             self._next_waits = False
             self._next_request()
 
@@ -173,6 +182,7 @@ class HTTPConnection(Movable):
         if self._processing:
             return
         self._processing = True
+        self._row = ROW
         events = self._codec.events
         while events and self._phase != CLOSING:
             exchange = self._exchange
@@ -292,7 +302,8 @@ class HTTPConnection(Movable):
     def _next_request(self) -> None:
         """Go on to the next request: the answer is sent and the request's body is through.
 
-        Not while the client takes nothing of its answers: they would all be kept here.
+        Not while the client takes nothing of its answers: they would all be kept here. And not at once after a row
+        of others that this client has sent together: the loop is not its alone.
         """
         self._discarding = False
         self._body_done = False
@@ -308,7 +319,11 @@ class HTTPConnection(Movable):
             self._hold()
             self._release_reading(BY_PIPELINE)
             return
-        if not self.writable:
+        if self._processing:
+            self._row -= 1
+        if not self.writable or (self._processing and not self._row):
+            if self.writable:
+                service.loop.call_soon(self._go_on)
             self._next_waits = self._body_done = True
             self._phase = HALF_CLOSED if self._eof else BUSY
             self.deadline = service.watch_at

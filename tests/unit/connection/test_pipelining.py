@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smoothserve.connection.fixed import FixedExchange
-from smoothserve.connection.http import PIPELINE_BYTES, HTTPConnection
+from smoothserve.connection.http import PIPELINE_BYTES, ROW, HTTPConnection
 from smoothserve.connection.service import Timeouts
 from tests.unit.connection.harness import TIMEOUT, Client, Server, serving, until
 from tests.unit.connection.test_handover import Pair
@@ -253,5 +253,59 @@ def test_a_long_head_behind_a_request_is_read_to_its_end(run: Run, http: str) ->
             async with asyncio.timeout(TIMEOUT):
                 assert [(await client.answer())[2] for _ in range(3)] == [b"0", b"1000000", b"1000000"]
             await client.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("half_closes", [False, True])
+def test_a_long_row_leaves_the_loop_to_others_in_between(run: Run, http: str, half_closes: bool) -> None:
+    most = turns = 0
+    count = 3000
+
+    async def watch(server: Server) -> None:
+        nonlocal most, turns
+        before = 0
+        while True:
+            begun = server.service.requests
+            most, turns, before = max(most, begun - before), turns + (begun > before), begun
+            await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        async with serving(numbered, http=http) as server:
+            server.service.application = Fixed(server)
+            watching = asyncio.create_task(watch(server))
+            client = await server.connect()
+            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * count)
+            if half_closes:
+                client.half_close()
+            for _ in range(count):
+                assert (await client.head())[0] == 200
+            if half_closes:
+                assert await client.rest() == b""
+            watching.cancel()
+            await client.close()
+            assert server.service.requests == count
+            # The first of a row is taken by itself.
+            assert most <= ROW + 1
+            assert turns >= count // (ROW + 1)
+
+    run(scenario())
+
+
+def test_a_client_that_leaves_amid_its_row_gets_no_further_request_begun(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with serving(numbered, http=http) as server:
+            server.service.application = Fixed(server)
+            client = await server.connect()
+            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+            await until(lambda: server.service.requests > 0)
+            (connection,) = server.service.connections
+            assert isinstance(connection, HTTPConnection)
+            connection._transport.abort()
+            begun = server.service.requests
+            await until(lambda: server.service.empty)
+            await asyncio.sleep(0.05)
+            assert server.service.requests == begun
+            client.writer.transport.abort()
 
     run(scenario())
