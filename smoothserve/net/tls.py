@@ -5,7 +5,10 @@ RFC 6066 section 3). Every mistake in the files is one line. Sockets are `connec
 """
 
 import ssl
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from smoothserve.errors import FileError, SettingsError
 from smoothserve.net.certificates import CertificateFiles, TLSOptions, first_certificate, valid_until
@@ -30,6 +33,7 @@ class ServerTLS:
         self._numbers = {one["name"]: int(one["id"]) & 0xFFFF for one in self._context.get_ciphers()}
         if self._by_name:
             self._context.sni_callback = self._choose
+            sys.unraisablehook = _pass_bad_names(sys.unraisablehook)
         if options.ca_certs is not None and options.cert_reqs == "none":
             self.warnings.append("clients are not asked for certificates: --ca-certs needs --cert-reqs required")
 
@@ -101,6 +105,22 @@ class ServerTLS:
         until = valid_until(der)
         if until is not None and until < self._now:
             self.warnings.append(f"the certificate {files.certfile} has expired on {until:%Y-%m-%d}: renew it")
+
+
+def _pass_bad_names(otherwise: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Make a hook that says nothing of a name that is no ASCII.
+
+    The ssl module prints it before any callback is asked, and refuses the handshake, which is what there is to do;
+    a client must not write to the error log as it pleases.
+    """
+
+    def hook(unraisable: Any, /) -> object:
+        error = unraisable.exc_value
+        if isinstance(error, UnicodeDecodeError) and type(unraisable.object) is bytes:
+            return None
+        return otherwise(unraisable)
+
+    return hook
 
 
 def _reason(error: ssl.SSLError, certfile: str, key: str, asked: list[str], password: str | None) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import ssl
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,3 +133,29 @@ def test_an_expired_certificate_is_a_warning(certificates: Certificates) -> None
 def test_authorities_that_nobody_is_asked_for_are_a_warning(certificates: Certificates) -> None:
     (warning,) = ServerTLS(options(certificates.issue("a"), ca_certs=certificates.ca)).warnings
     assert "--cert-reqs" in warning
+
+
+def test_a_client_that_asks_for_a_name_of_any_bytes_is_refused_and_prints_nothing(
+    certificates: Certificates, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: others.append(unraisable.exc_value))
+    a, b = (CertificateFiles(*certificates.issue(name)) for name in ("a", "b"))
+    server = ServerTLS(TLSOptions(a, sni={"b.example": b}))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client = context.wrap_bio(ssl.MemoryBIO(), hello := ssl.MemoryBIO(), server_hostname="aaaaaaaa.example")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    session = server.begin(incoming := ssl.MemoryBIO(), ssl.MemoryBIO())
+    incoming.write(hello.read().replace(b"aaaaaaaa.example", b"aaa\xff\xfe\naa.example"))
+    with pytest.raises(ssl.SSLError, match="callback failed"):
+        session.do_handshake()
+    assert capfd.readouterr() == ("", "")
+    assert others == []
+
+    class Bad:
+        def __del__(self) -> None:
+            raise ValueError("what else cannot be raised is told as before")
+
+    Bad()
+    assert len(others) == 1
