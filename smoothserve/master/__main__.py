@@ -90,7 +90,8 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     pid_file = PidFile(settings.pid_file) if settings.pid_file else None
     if pid_file is not None:
         pid_file.check()
-    configuration = configuration_of(settings)
+    # Whoever waits for `start -d` wants to know now.
+    configuration = configuration_of(settings, waits_for_change=settings.reload and launch.ready_fd < 0)
     loader.give_files(settings, configuration)
     dump_fd = anonymous_file("smoothserve-dump")
     fcntl.fcntl(dump_fd, fcntl.F_SETFL, os.O_APPEND)
@@ -232,7 +233,7 @@ class Loader:
             give_log_files(self._log_files, self._identity)
 
 
-def configuration_of(settings: Settings) -> Configuration:
+def configuration_of(settings: Settings, *, waits_for_change: bool = False) -> Configuration:
     """Take from the settings what the rules and the workers need."""
     settings = for_development(settings)
     return Configuration(
@@ -248,6 +249,7 @@ def configuration_of(settings: Settings) -> Configuration:
             max_draining=settings.max_draining,
             shutdown_delay=settings.shutdown_delay,
             watchdog_timeout=settings.timeout,
+            waits_for_change=waits_for_change,
         ),
         recipe=Recipe(
             settings=settings.to_dict(),

@@ -119,6 +119,11 @@ class HangupReceived(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FilesChanged(HangupReceived):
+    """Watched files have changed (`--reload`): reload, or boot at last."""
+
+
+@dataclass(frozen=True, slots=True)
 class TermReceived(Event):
     """TERM: drain and stop."""
 

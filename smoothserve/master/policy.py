@@ -21,3 +21,5 @@ class Policy:
     """How long a worker may make no progress; 0: for ever."""
     shutdown_delay: float = 0.0
     """From TERM to the stop: the workers serve on, and health checks say 503."""
+    waits_for_change: bool = False
+    """A first boot that fails ends nothing: it is tried again when files have changed (`--reload`)."""

@@ -39,6 +39,8 @@ class MasterState:
         self._stop = Stop(self.crew, self.succession)
         self._started_at = 0.0
         self._announced = False
+        self._waiting = False
+        """The first boot has failed, and is tried again at the next change."""
         self._interface = ""
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Started: self._on_started,
@@ -56,6 +58,7 @@ class MasterState:
             events.ConfigurationLoaded: self._on_configuration,
             events.ConfigurationRefused: self._on_configuration_refused,
             events.HangupReceived: self._on_hangup,
+            events.FilesChanged: self._on_hangup,
             events.TermReceived: lambda event: self._stop.stop("TERM", event.at),
             events.IntReceived: lambda event: self._stop.interrupt(event.at),
             events.QuitReceived: lambda event: self._stop.quit("QUIT", event.at),
@@ -85,8 +88,8 @@ class MasterState:
 
     @property
     def _at_rest(self) -> bool:
-        """Whether no worker is wanted: from WINCH until a reload brings them back."""
-        return self.crew.resting and self.reload is None
+        """Whether no worker is wanted: from WINCH until a reload brings them back, and while nothing boots."""
+        return self._waiting or (self.crew.resting and self.reload is None)
 
     def next_deadline(self) -> float | None:
         """Return when a `Tick` is due at the latest (monotonic seconds), None: not at all."""
@@ -136,7 +139,7 @@ class MasterState:
         worker = self._worker(event)
         if worker is None:
             return
-        if event.traceback and not self.stopping:
+        if event.traceback and not (self.stopping or self._waiting):
             self.crew.do(SayTraceback(worker.number, event.traceback))
         if worker.phase in ALIVE:
             self.crew.end(worker, event.at, told=True)
@@ -216,7 +219,7 @@ class MasterState:
         if self.stopping:
             return
         if not self.served:
-            self._stop.fail_boot(reason, at)
+            self._fail_boot(reason, at)
             return
         if swap and swap.owns(worker):
             swap.abort(reason, at)
@@ -245,6 +248,18 @@ class MasterState:
             others = len(self.crew.acceptors())
             hint += f"{others} other {'worker serves' if others == 1 else 'workers serve'} on"
         self.crew.do(SayWorkerLost(worker.number, what, delay, hint))
+
+    def _fail_boot(self, reason: str, at: float) -> None:
+        """The first generation does not boot: end, or wait for better code."""
+        if not self.crew.policy.waits_for_change:
+            self._stop.fail_boot(reason, at)
+        elif not self._waiting:
+            self._waiting = True
+            self.crew.do(SayNotice(f"nothing boots: {reason}; waiting for a change (--reload), or HUP", grave=True))
+            for slot in self.crew.slots.values():
+                slot.serving = slot.respawn_at = None
+            for worker in self.crew.workers.values():
+                self.crew.end(worker, at, told=False)
 
     # time
 
@@ -309,7 +324,10 @@ class MasterState:
     # reload
 
     def _on_hangup(self, event: events.HangupReceived) -> None:
-        if not self.stopping:
+        if self.stopping:
+            return
+        again, self._waiting = self._waiting, False
+        if not (again and isinstance(event, events.FilesChanged)):
             self.succession.request(event.at, ready=self.served)
 
     def _on_configuration(self, event: events.ConfigurationLoaded) -> None:

@@ -57,4 +57,4 @@ class Watching(SideProcess):
             f" and {message['more']} more" if message["more"] else ""
         )
         self._seat.log.write(Level.INFO, f"changed: {changed}")
-        self._seat.submit(events.HangupReceived(self._seat.now()))
+        self._seat.submit(events.FilesChanged(self._seat.now()))

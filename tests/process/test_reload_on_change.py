@@ -96,6 +96,32 @@ def test_a_syntax_error_shows_once_and_the_old_code_serves_on(serve: Serve, dire
         assert server.log().count("reload refused") == 1
 
 
+def test_a_first_start_that_does_not_boot_waits_for_the_next_edit(serve: Serve, directory: AppDirectory) -> None:
+    directory.write("app.py", "def broken(:\n")
+    server = serve(directory, "--reload", "--lifespan", "off", "--workers", "2", wait=False)
+    server.tracebacks_expected = True
+    server.wait_log(r"nothing boots: .*SyntaxError: .*; waiting for a change \(--reload\), or HUP")
+    directory.write("app.py", "import nothing_of_that_name\n")
+    server.wait_log(r"nothing boots: .*ModuleNotFoundError: .*nothing_of_that_name")
+    directory.write("app.py", PLAIN.format(version=2))
+    server.wait_ready()
+    with Browser(server) as browser:
+        assert browser.ask() == "2 extra"
+        directory.write("app.py", PLAIN.format(version=3))
+        browser.wait("3 extra")
+    assert server.log().count("reload finished") == 1
+    assert len(re.findall(r"(?m)^SyntaxError", server.log())) == 1
+
+
+def test_a_server_that_waits_for_an_edit_stops_at_once(serve: Serve, directory: AppDirectory) -> None:
+    directory.write("app.py", "def broken(:\n")
+    server = serve(directory, "--reload", wait=False)
+    server.tracebacks_expected = True
+    server.wait_log(r"nothing boots: .*SyntaxError")
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+
+
 def test_excluded_files_and_others_do_nothing_included_ones_reload(serve: Serve, directory: AppDirectory) -> None:
     (directory.path / "tests").mkdir()
     server = watching(serve, directory, "--reload-include", "*.html", "--reload-exclude", "tests/*")

@@ -3,7 +3,7 @@
 from signal import SIGKILL, SIGTERM
 
 from smoothserve.errors import ExitCode
-from smoothserve.master import actions
+from smoothserve.master import actions, events
 from smoothserve.master.policy import Policy
 from tests.unit.master.world import World
 
@@ -108,5 +108,45 @@ def test_a_term_during_the_first_boot_is_obeyed() -> None:
     world.start()
     world.boot(1)
     world.term()
+    world.settle()
+    assert world.exit_code is ExitCode.STOPPED
+
+
+def test_where_files_are_watched_a_first_boot_that_fails_waits_for_a_change() -> None:
+    world = World(Policy(workers=2, waits_for_change=True))
+    world.start()
+    world.fail(1, "SyntaxError: invalid syntax")
+    assert actions.Kill(2, SIGTERM) in world.said
+    world.fail(2)
+    assert len(world.all_said(actions.SayTraceback)) == 1
+    assert world.all_said(actions.SayNotice)[0].text == (
+        "nothing boots: SyntaxError: invalid syntax; waiting for a change (--reload), or HUP"
+    )
+    world.settle()
+    world.pass_time(3600.0)
+    assert not world.living()
+    assert world.exit_code is None
+    world.tell(events.FilesChanged(world.now))
+    world.settle()
+    assert len(world.accepting) == 2
+    assert not world.all_said(actions.LoadConfiguration)
+
+
+def test_a_hup_while_nothing_boots_boots_and_reads_the_configuration_again() -> None:
+    world = World(Policy(workers=1, waits_for_change=True))
+    world.start()
+    world.fail(1)
+    world.settle()
+    world.hangup()
+    world.settle()
+    assert len(world.accepting) == 1
+    assert len(world.all_said(actions.LoadConfiguration)) == 1
+
+
+def test_a_server_that_waits_for_a_change_obeys_term() -> None:
+    world = World(Policy(workers=2, waits_for_change=True))
+    world.start()
+    world.fail(1)
+    world.tell(events.TermReceived(world.now))
     world.settle()
     assert world.exit_code is ExitCode.STOPPED
