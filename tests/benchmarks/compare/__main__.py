@@ -96,6 +96,8 @@ def _environment(python: str) -> Path:
         install = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, *REQUIREMENTS, "--editable", str(ROOT)], check=True)
         stamp.write_text(wanted)
+    # As pip does for the peers: a start is not to compile us, where PYTHONDONTWRITEBYTECODE is set each time.
+    subprocess.run([str(inside), "-m", "compileall", "-q", str(ROOT / "smoothserve")], check=True)
     return inside
 
 
