@@ -175,7 +175,9 @@ class HandoverMachine(RuleBasedStateMachine):
             self.world.move_everything()
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=[pytest.mark.full, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize(
+    "examples", [300, pytest.param(10_000, marks=[pytest.mark.full(only="3.13"), pytest.mark.timeout(1800)])]
+)
 def test_a_socket_has_one_reader_and_is_lost_only_with_its_owner_whatever_crashes_when(examples: int) -> None:
     depth = settings(max_examples=examples, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
     run_state_machine_as_test(HandoverMachine, settings=depth)
