@@ -137,7 +137,7 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-@pytest.mark.full
+@pytest.mark.full(only="3.13")
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_light_load_hardly_notices_5000_attackers_of_each_kind(serve: Serve, directory: AppDirectory) -> None:
