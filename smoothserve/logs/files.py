@@ -88,6 +88,7 @@ class LogFile:
             self.write(f"[{error}; writing on to the old one]\n")
             return
         self.flush()
+        _move_streams(self._fd, fd)
         os.close(self._fd)
         self._fd = fd
 
@@ -125,6 +126,18 @@ def check_log_file(path: str) -> None:
 
 def _cannot_open(path: str, error: OSError) -> FileError:
     return FileError(f"the log file {path} cannot be opened: {_reason(error)}")
+
+
+def _move_streams(old: int, new: int) -> None:
+    """Let the standard streams that lead into the old file lead into the new one: a daemon's do (`start -d`)."""
+    if _may_block(new):
+        return
+    for stream in (STDOUT, STDERR):
+        try:
+            if os.path.sameopenfile(stream, old):
+                os.dup2(new, stream)
+        except OSError:  # closed, which is its user's choice
+            continue
 
 
 def _may_block(fd: int) -> bool:

@@ -340,6 +340,25 @@ def test_start_d_returns_when_the_workers_are_ready(directory: AppDirectory) -> 
         assert not is_running(pid)
 
 
+def test_what_a_daemons_application_prints_follows_the_rotation_of_its_log(directory: AppDirectory) -> None:
+    log, old = directory.path / "smoothserve.log", directory.path / "smoothserve.log.1"
+    directory.deploy("1", before="print('printed', flush=True)\n")
+    with daemon(directory):
+        assert verb("start", "-d", "app:app", "--bind", "127.0.0.1:0", cwd=directory.path).returncode == 0
+        log.rename(old)
+        os.kill(int((directory.path / "smoothserve.pid").read_text()), signal.SIGUSR1)
+        wait_until(lambda: log.exists() and "log files reopened" in log.read_text(), 30, "the new log file")
+        assert verb("reload", "--pid-file", "smoothserve.pid", cwd=directory.path).returncode == 0
+        assert re.search("(?m)^printed$", log.read_text())
+        assert not [
+            link
+            for pid in (int((directory.path / "smoothserve.pid").read_text()),)
+            for link in Path(f"/proc/{pid}/fd").iterdir()
+            if os.readlink(link) == str(old)
+        ]
+        assert verb("stop", "--pid-file", "smoothserve.pid", cwd=directory.path).returncode == 0
+
+
 def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None:
     with daemon(directory):
         directory.deploy("1", before=BROKEN["raises at import"])

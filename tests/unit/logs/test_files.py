@@ -1,5 +1,7 @@
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -31,6 +33,28 @@ def test_after_a_rotation_reopen_writes_to_the_new_file(tmp_path: Path) -> None:
     file.close()
     assert (tmp_path / "error.log.1").read_text() == "old\nold still\n"
     assert path.read_text() == "new\n"
+
+
+def test_a_stream_that_leads_into_the_file_follows_it_and_others_stay(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from smoothserve.logs.files import LogFile\n"
+        "os.dup2(os.open('error.log', os.O_WRONLY | os.O_APPEND | os.O_CREAT), 1)\n"
+        "os.close(0)\n"
+        "file = LogFile('error.log')\n"
+        "print('old', flush=True)\n"
+        "os.rename('error.log', 'error.log.1')\n"
+        "file.reopen()\n"
+        "print('new', flush=True)\n"
+        "os.system('echo of a child')\n"
+        "print('elsewhere', file=sys.stderr)\n"
+        "os.close(2)\n"
+        "file.reopen()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=True)
+    assert (tmp_path / "error.log.1").read_text() == "old\n"
+    assert (tmp_path / "error.log").read_text() == "new\nof a child\n"
+    assert ran.stderr == "elsewhere\n"
 
 
 def test_a_reopen_that_fails_goes_on_with_the_old_file(tmp_path: Path) -> None:
