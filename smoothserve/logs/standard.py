@@ -18,6 +18,7 @@ def open_standard_streams() -> None:
 def flush_standard_streams(timeout: float | None = None) -> bool:
     """Flush what has been printed. With `timeout`, give up after so many seconds: the reader of a pipe may be stuck.
 
+    Where no thread can be made any more it does not give up: whoever calls it that late sees to that.
     Return whether it is done. If it is not, only `os._exit` ends the process: the interpreter would flush once more.
     """
     if timeout is None:
@@ -25,7 +26,11 @@ def flush_standard_streams(timeout: float | None = None) -> bool:
         return True
     # A blocked write cannot be called off, only left behind.
     thread = threading.Thread(target=_flush, name="smoothserve-flush", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter waits for other threads to end: CPython 3.12 makes no new ones by then
+        _flush()
+        return True
     thread.join(timeout)
     return not thread.is_alive()
 

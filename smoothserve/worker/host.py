@@ -121,9 +121,13 @@ def leave(loop: asyncio.AbstractEventLoop, timeout: float, last_words: Callable[
 
     `last_words` writes what the logs still have, where it comes to that.
     """
-    guard = threading.Timer(timeout, _exit_now, (last_words,))
-    guard.daemon = True
-    guard.start()
+    # The second is for the first, which may be stuck in what nobody reads.
+    for guard in (
+        threading.Timer(timeout, _exit_now, (last_words,)),
+        threading.Timer(timeout + 3.0, os._exit, (ExitCode.STOPPED,)),
+    ):
+        guard.daemon = True
+        guard.start()
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
