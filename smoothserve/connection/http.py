@@ -33,7 +33,7 @@ from smoothserve.protocol.websocket.handshake import Refusal, is_websocket, read
 
 #: Bytes of further requests that are taken in while one is being answered; beyond that reading pauses.
 PIPELINE_BYTES = 65536
-#: Pipelined requests that are answered without a break; then the other connections have their turn.
+#: Pipelined requests that are answered in one turn of the loop; then the other connections have theirs.
 ROW = 50
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -61,8 +61,9 @@ class HTTPConnection(Movable):
         self._processing = False
         self._next_waits = False
         """The next request is begun later: when the client takes its answers (`resume_writing`), or after the others'
-        turn (`_go_on`)."""
+        turn (`_end_row`)."""
         self._row = 0
+        """How many pipelined requests have been answered in this turn of the loop."""
         self._started = 0.0
 
     @property
@@ -169,6 +170,11 @@ class HTTPConnection(Movable):
         else:
             self._go_on()
 
+    def _end_row(self) -> None:
+        """Begin another row: the other connections have had their turn."""
+        self._row = 0
+        self._go_on()
+
     def _go_on(self) -> None:
         """Begin the request that has waited, unless something has happened since."""
         if self._next_waits and self.writable and self._phase != CLOSING and not self._transport.is_closing():
@@ -182,7 +188,6 @@ class HTTPConnection(Movable):
         if self._processing:
             return
         self._processing = True
-        self._row = ROW
         events = self._codec.events
         while events and self._phase != CLOSING:
             exchange = self._exchange
@@ -320,10 +325,11 @@ class HTTPConnection(Movable):
             self._release_reading(BY_PIPELINE)
             return
         if self._processing:
-            self._row -= 1
-        if not self.writable or (self._processing and not self._row):
-            if self.writable:
-                service.loop.call_soon(self._go_on)
+            # By turns, not by reads: TLS reads many records in one.
+            if not self._row:
+                service.loop.call_soon(self._end_row)
+            self._row += 1
+        if not self.writable or self._row >= ROW:
             self._next_waits = self._body_done = True
             self._phase = HALF_CLOSED if self._eof else BUSY
             self.deadline = service.watch_at
@@ -501,7 +507,8 @@ class HTTPConnection(Movable):
         if exchange is not None:
             exchange.dropped = True
             exchange.cancel()
-        if exchange is not None or (not self._gone and (self._brings_request or not self.flushed)):
+        waits = self._next_waits and not self._codec.at_boundary
+        if exchange is not None or (not self._gone and (waits or self._brings_request or not self.flushed)):
             self._service.note_dropped()
         self._leave_exchange()
         if exchange is not None and exchange.response.ends_with_connection:

@@ -135,7 +135,11 @@ class Desk(Companion):
         if record is None or not record.result:
             state = self._seat.state
             if state.stopping or state.succession.promised < waiter.generation:
-                return {"generation": waiter.generation, "result": ABANDONED, "reason": "the server stops or rests"}
+                return {
+                    "generation": waiter.generation,
+                    "result": ABANDONED,
+                    "reason": "the server stops, rests, or waits for code that boots",
+                }
             return None
         if waiter.drained and record.result == FINISHED and record.swapped and not record.drained:
             return None if not self._seat.state.stopping else record.render()

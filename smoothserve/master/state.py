@@ -41,6 +41,8 @@ class MasterState:
         self._announced = False
         self._waiting = False
         """The first boot has failed, and is tried again at the next change."""
+        self._changed = False
+        """Files have changed since the first boot began."""
         self._interface = ""
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Started: self._on_started,
@@ -139,7 +141,7 @@ class MasterState:
         worker = self._worker(event)
         if worker is None:
             return
-        if event.traceback and not (self.stopping or self._waiting):
+        if event.traceback and not self.stopping and (self.served or worker.phase in ALIVE):
             self.crew.do(SayTraceback(worker.number, event.traceback))
         if worker.phase in ALIVE:
             self.crew.end(worker, event.at, told=True)
@@ -254,8 +256,11 @@ class MasterState:
         if not self.crew.policy.waits_for_change:
             self._stop.fail_boot(reason, at)
         elif not self._waiting:
-            self._waiting = True
-            self.crew.do(SayNotice(f"nothing boots: {reason}; waiting for a change (--reload), or HUP", grave=True))
+            self._waiting, self._changed = not self._changed, False
+            next_ = "waiting for a change (--reload)" if self._waiting else "once more, files have changed"
+            self.crew.do(SayNotice(f"nothing boots: {reason}; {next_}", grave=True))
+            self.succession.forget_request()
+            self._started_at = at
             for slot in self.crew.slots.values():
                 slot.serving = slot.respawn_at = None
             for worker in self.crew.workers.values():
@@ -326,9 +331,16 @@ class MasterState:
     def _on_hangup(self, event: events.HangupReceived) -> None:
         if self.stopping:
             return
-        again, self._waiting = self._waiting, False
-        if not (again and isinstance(event, events.FilesChanged)):
-            self.succession.request(event.at, ready=self.served)
+        changed = isinstance(event, events.FilesChanged)
+        if self._waiting:
+            self._waiting = False
+            self._started_at = event.at
+            if changed:
+                return
+        elif changed and not self.served:
+            # Those that boot may have read the old code.
+            self._changed = True
+        self.succession.request(event.at, ready=self.served)
 
     def _on_configuration(self, event: events.ConfigurationLoaded) -> None:
         if not self.stopping:

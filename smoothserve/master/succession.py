@@ -67,6 +67,10 @@ class Succession:
             self._asked = self.reload.generation
             self._crew.do(LoadConfiguration(self._asked))
 
+    def forget_request(self) -> None:
+        """The first boot has failed: nobody is there to be swapped."""
+        self._pending = False
+
     @property
     def promised(self) -> int:
         """The generation that fulfils what has been asked for last: in progress, or over, or to come."""

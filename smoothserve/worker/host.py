@@ -140,6 +140,6 @@ def leave(loop: asyncio.AbstractEventLoop, timeout: float, last_words: Callable[
 
 
 def _exit_now(last_words: Callable[[], None]) -> None:
-    flush_standard_streams(1.0)
     last_words()
+    flush_standard_streams(1.0)
     os._exit(ExitCode.STOPPED)

@@ -297,15 +297,66 @@ def test_a_client_that_leaves_amid_its_row_gets_no_further_request_begun(run: Ru
         async with serving(numbered, http=http) as server:
             server.service.application = Fixed(server)
             client = await server.connect()
-            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-            await until(lambda: server.service.requests > 0)
+            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000)
+            while not server.service.requests:
+                await asyncio.sleep(0)
             (connection,) = server.service.connections
             assert isinstance(connection, HTTPConnection)
             connection._transport.abort()
             begun = server.service.requests
+            assert begun < 20_000
             await until(lambda: server.service.empty)
             await asyncio.sleep(0.05)
             assert server.service.requests == begun
             client.writer.transport.abort()
+
+    run(scenario())
+
+
+def test_a_row_that_waits_for_its_turn_is_counted_when_it_is_cut(run: Run, http: str) -> None:
+    async def scenario() -> None:
+        async with serving(numbered, http=http) as server:
+            server.service.application = Fixed(server)
+            client = await server.connect()
+            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+            while not server.service.requests:
+                await asyncio.sleep(0)
+            begun = server.service.requests
+            assert begun < 2000
+            assert server.service.cut() == 1
+            await until(lambda: server.service.empty)
+            assert server.service.requests == begun
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_row_that_waits_for_its_turn_goes_on_in_the_successor(run: Run, http: str) -> None:
+    count = 2000
+
+    async def scenario() -> None:
+        async with serving(numbered, http=http) as old, serving(numbered, http=http) as new:
+            both = Pair(old, new)
+            for server in (old, new):
+                server.service.application = Fixed(server)
+            both.link()
+            client = await old.connect()
+            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * count)
+            while not old.service.requests:
+                await asyncio.sleep(0)
+            both.drain()
+            for _ in range(count):
+                assert (await client.head())[0] == 200
+            assert old.service.handed_over == 1
+            assert new.service.requests > 0
+            assert old.service.requests + new.service.requests == count
+            assert old.service.dropped == new.service.dropped == 0
+            await client.close()
+            await until(both.empty.is_set)
+            offering = old.service.offering
+            if offering is not None:
+                offering.close()
+                for link in list(offering.links):
+                    link.channel.close()
 
     run(scenario())

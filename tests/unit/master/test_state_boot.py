@@ -120,7 +120,7 @@ def test_where_files_are_watched_a_first_boot_that_fails_waits_for_a_change() ->
     world.fail(2)
     assert len(world.all_said(actions.SayTraceback)) == 1
     assert world.all_said(actions.SayNotice)[0].text == (
-        "nothing boots: SyntaxError: invalid syntax; waiting for a change (--reload), or HUP"
+        "nothing boots: SyntaxError: invalid syntax; waiting for a change (--reload)"
     )
     world.settle()
     world.pass_time(3600.0)
@@ -150,3 +150,32 @@ def test_a_server_that_waits_for_a_change_obeys_term() -> None:
     world.tell(events.TermReceived(world.now))
     world.settle()
     assert world.exit_code is ExitCode.STOPPED
+
+
+def test_a_change_during_the_boot_that_fails_boots_once_more_and_is_not_waited_for() -> None:
+    world = World(Policy(workers=2, waits_for_change=True))
+    world.start()
+    world.tell(events.FilesChanged(world.now))
+    world.fail(1, "SyntaxError: invalid syntax")
+    assert "once more, files have changed" in world.all_said(actions.SayNotice)[0].text
+    world.fail(2)
+    assert len(world.all_said(actions.SayTraceback)) == 1, "the one that was told to go says nothing"
+    world.settle()
+    assert len(world.accepting) == 2
+    assert not world.all_said(actions.LoadConfiguration), "what boots at last is not reloaded once more"
+
+
+def test_a_reload_asked_for_while_nothing_boots_is_given_up_when_that_fails_again() -> None:
+    world = World(Policy(workers=1, waits_for_change=True))
+    world.start()
+    world.fail(1)
+    world.settle()
+    world.hangup()
+    assert world.state.succession.promised == 2
+    world.fail(2)
+    assert world.state.succession.promised == 1
+    world.settle()
+    world.tell(events.FilesChanged(world.now))
+    world.settle()
+    assert len(world.accepting) == 1
+    assert not world.all_said(actions.LoadConfiguration)
