@@ -115,3 +115,13 @@ def kill(pid: int, number: signal.Signals) -> None:
     """Send a signal; a process that has gone meanwhile is no error."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def running(master: int, module: str) -> list[int]:
+    """Return the children of a master that run a module of ours. Others may leave while one looks."""
+    found = []
+    for pid in children(master):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found

@@ -8,7 +8,6 @@ import struct
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from tests.load.scenarios import get_and_post, one_slow_request
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
-from tests.process.processes import children, wait_until
+from tests.process.processes import running, wait_until
 from tests.process.test_status import GET, UPGRADE, connect
 from tests.process.test_watchdog import BLOCKS_LOOP, block
 
@@ -44,7 +43,7 @@ def metrics(server: Server) -> dict[str, float]:
 
 
 def side_process(server: Server) -> int:
-    found = [pid for pid in children(server.pid) if b"smoothserve.metrics" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = running(server.pid, "smoothserve.metrics")
     return found[0] if found else 0
 
 

@@ -13,7 +13,7 @@ from smoothserve.errors import ExitCode
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
-from tests.process.processes import children, mapped_files, wait_until
+from tests.process.processes import mapped_files, running, wait_until
 
 PLAIN = """
 import extra
@@ -60,7 +60,7 @@ class Browser:
 
 
 def watchers(server: Server) -> list[int]:
-    return [pid for pid in children(server.pid) if b"smoothserve.watch" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return running(server.pid, "smoothserve.watch")
 
 
 def watching(serve: Serve, directory: AppDirectory, *options: str) -> Server:
