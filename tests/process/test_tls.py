@@ -92,7 +92,8 @@ def test_reloads_drop_nothing_of_tls(
             load.wait_version(version)
         load.wait_answers(50)
     assert_nothing_dropped(load.report, "1", "2", "3")
-    assert load.report.connections_opened >= 3 * 30, "connections of TLS stay with their worker"
+    # Two for each client at least: one that is slow may meet every second generation only.
+    assert load.report.connections_opened >= 2 * 30, "connections of TLS stay with their worker"
     server.wait_drained()
     assert re.findall(r"(\d+) connections? handed over", server.log()) == ["0", "0"]
 
