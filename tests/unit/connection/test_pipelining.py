@@ -77,6 +77,24 @@ async def expect(client: Client, numbers: range) -> None:
         assert (status, body.rstrip()) == (200, b"/%d" % number)
 
 
+async def begin_row(server: Server, count: int) -> Client:
+    """Send a row of requests that are answered at once; return when the first of them has been begun."""
+    server.service.application = Fixed(server)
+    client = await server.connect()
+    client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * count)
+    while not server.service.requests:
+        await asyncio.sleep(0)
+    return client
+
+
+def close_links(old: Server) -> None:
+    offering = old.service.offering
+    if offering is not None:
+        offering.close()
+        for link in list(offering.links):
+            link.channel.close()
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("half_closes", [False, True])
 def test_who_does_not_read_gets_no_further_answers_until_it_does(
@@ -191,11 +209,7 @@ def test_what_waits_is_answered_by_the_successor(run: Run, http: str) -> None:
             assert (await client.answer())[2].rstrip() == b"/again"
             await client.close()
             await until(both.empty.is_set)
-            offering = old.service.offering
-            if offering is not None:
-                offering.close()
-                for link in list(offering.links):
-                    link.channel.close()
+            close_links(old)
 
     run(scenario())
 
@@ -295,11 +309,7 @@ def test_a_long_row_leaves_the_loop_to_others_in_between(run: Run, http: str, ha
 def test_a_client_that_leaves_amid_its_row_gets_no_further_request_begun(run: Run, http: str) -> None:
     async def scenario() -> None:
         async with serving(numbered, http=http) as server:
-            server.service.application = Fixed(server)
-            client = await server.connect()
-            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000)
-            while not server.service.requests:
-                await asyncio.sleep(0)
+            client = await begin_row(server, 20_000)
             (connection,) = server.service.connections
             assert isinstance(connection, HTTPConnection)
             connection._transport.abort()
@@ -316,11 +326,7 @@ def test_a_client_that_leaves_amid_its_row_gets_no_further_request_begun(run: Ru
 def test_a_row_that_waits_for_its_turn_is_counted_when_it_is_cut(run: Run, http: str) -> None:
     async def scenario() -> None:
         async with serving(numbered, http=http) as server:
-            server.service.application = Fixed(server)
-            client = await server.connect()
-            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
-            while not server.service.requests:
-                await asyncio.sleep(0)
+            client = await begin_row(server, 2000)
             begun = server.service.requests
             assert begun < 2000
             assert server.service.cut() == 1
@@ -337,13 +343,9 @@ def test_a_row_that_waits_for_its_turn_goes_on_in_the_successor(run: Run, http: 
     async def scenario() -> None:
         async with serving(numbered, http=http) as old, serving(numbered, http=http) as new:
             both = Pair(old, new)
-            for server in (old, new):
-                server.service.application = Fixed(server)
+            new.service.application = Fixed(new)
             both.link()
-            client = await old.connect()
-            client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" * count)
-            while not old.service.requests:
-                await asyncio.sleep(0)
+            client = await begin_row(old, count)
             both.drain()
             for _ in range(count):
                 assert (await client.head())[0] == 200
@@ -353,10 +355,6 @@ def test_a_row_that_waits_for_its_turn_goes_on_in_the_successor(run: Run, http: 
             assert old.service.dropped == new.service.dropped == 0
             await client.close()
             await until(both.empty.is_set)
-            offering = old.service.offering
-            if offering is not None:
-                offering.close()
-                for link in list(offering.links):
-                    link.channel.close()
+            close_links(old)
 
     run(scenario())
