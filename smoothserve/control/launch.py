@@ -70,6 +70,10 @@ class WorkerLaunch:
     """How long the scoreboard's rows of measures are; 0: it has none."""
     dump_fd: int = -1
     """The file that all workers append their stacks to when they are asked for them; -1: none."""
+    lines_fd: int = -1
+    """Memory for the access lines that wait, shared with the master (`control.regions`); -1: none."""
+    lines_bytes: int = 0
+    """How much of it each row of the scoreboard has."""
     version: int = LAUNCH_VERSION
 
 

@@ -9,27 +9,44 @@ import os
 import select
 import stat
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from smoothserve.errors import FileError
+from smoothserve.logs.waiting import WaitingLines
 
 STDOUT: Final = 1
 STDERR: Final = 2
-#: What waits for a stuck pipe; beyond it lines are dropped, and counted.
-MAX_WAITING_BYTES = 1024 * 1024
+#: What waits for the loop's turn is written at once when it is this much.
+_TURN_BYTES = 64 * 1024
 #: A pipe that polls writable takes this much without blocking (POSIX: PIPE_BUF is at least 512).
 _PIPE_BYTES = getattr(select, "PIPE_BUF", 512)
 
 
 class LogFile:
-    """A log file, or a standard stream (`path` is `-`, `standard` its descriptor)."""
+    """A log file, or a standard stream (`path` is `-`, `standard` its descriptor).
 
-    def __init__(self, path: str, standard: int = STDERR) -> None:
+    Lines are written as they come: whoever writes may crash in the next moment. With `schedule`, which calls a
+    function soon on the same thread (an event loop's `call_soon`), those of one turn are written together: each write
+    to a pipe wakes its reader. `waiting` should be shared with the master then.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        standard: int = STDERR,
+        *,
+        waiting: WaitingLines | None = None,
+        schedule: Callable[[Callable[[], None]], Any] | None = None,
+    ) -> None:
         self.path = path
         self._standard = standard
         self._fd = self._open()
         self._careful = _may_block(self._fd)
-        self._waiting = bytearray()
+        self._waiting = WaitingLines() if waiting is None else waiting
+        self._schedule = schedule
+        self._scheduled = False
+        self._at_once = not self._careful and schedule is None
         self._lost = 0
 
     def fileno(self) -> int:
@@ -44,29 +61,53 @@ class LogFile:
     def write(self, text: str) -> None:
         """Write whole lines, as far as the other side takes them now."""
         data = text.encode("utf-8", "backslashreplace")
-        if len(self._waiting) + len(data) > MAX_WAITING_BYTES:
-            self._lost += text.count("\n")
+        if self._at_once and not self._lost and not self._waiting:
+            self._write_through(data)
             return
         if self._lost and not self._waiting:
             data = f"[{self._lost} log lines were lost: nobody read them, or the disk was full]\n".encode() + data
             self._lost = 0
-        self._waiting += data
+        if not self._waiting.add(data):
+            self._lost += data.count(b"\n")
+        elif self._schedule is None or len(self._waiting) >= _TURN_BYTES:
+            self.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._schedule(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._scheduled = False
         self.flush()
+
+    def _write_through(self, data: bytes) -> None:
+        """Write to a plain file, which takes all or is full: the usual case, a call for each request."""
+        try:
+            written = os.write(self._fd, data)
+        except OSError:
+            self._lost += data.count(b"\n")
+            return
+        if written < len(data):
+            self._waiting.add(data[written:])
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits, as far as the other side takes it."""
+        waiting = self._waiting
         try:
-            while self._waiting:
+            while waiting:
                 if self._careful and not _writable(self._fd):
                     return
-                size = _PIPE_BYTES if self._careful else len(self._waiting)
-                del self._waiting[: os.write(self._fd, self._waiting[:size])]
+                waiting.drop(os.write(self._fd, waiting.first(_PIPE_BYTES if self._careful else len(waiting))))
         except BlockingIOError:
             return
         except OSError:
             # Disk full, reader gone: these lines are lost, later ones may not be.
-            self._lost += self._waiting.count(b"\n")
-            self._waiting.clear()
+            self._lost += bytes(waiting.first(len(waiting))).count(b"\n")
+            waiting.clear()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: what waits is the parent's, and so is memory that is shared."""
+        self._waiting = WaitingLines()
 
     def drain(self, timeout: float) -> None:
         """Write what waits, at most for `timeout` seconds: this process ends, and nobody tries again after that."""
@@ -91,6 +132,8 @@ class LogFile:
         _move_streams(self._fd, fd)
         os.close(self._fd)
         self._fd = fd
+        self._careful = _may_block(fd)
+        self._at_once = not self._careful and self._schedule is None
 
     def close(self) -> None:
         """Write what can be written and close the file (a standard stream stays open)."""

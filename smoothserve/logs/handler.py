@@ -49,3 +49,22 @@ def error_logger(handler: SinkHandler, level: int) -> logging.Logger:
     logger.manager = logging.Manager(logging.RootLogger(logging.WARNING))  # logging.disable() is the shared one's
     logger.addHandler(handler)
     return logger
+
+
+def lend(handler: logging.Handler, level: int) -> None:
+    """Let the application use the logger of that name, too, for lines in the server's error log.
+
+    This one is registered: its configuration may take it and silence it, the server's own lines stay.
+    """
+    logger = logging.getLogger(ERROR_LOGGER)
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def take_back(handler: logging.Handler) -> None:
+    """Undo `lend`: `--log-config` says where the lines of that logger go."""
+    logger = logging.getLogger(ERROR_LOGGER)
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True

@@ -1,6 +1,7 @@
 """The standard streams of a process: whoever started it may have closed them, or nobody may read what they get."""
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -13,6 +14,12 @@ def open_standard_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def write_lines_at_once() -> None:
+    """Let what the application prints into a pipe or a file be there at each line's end: it may crash in the next."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None where the descriptor was closed
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def flush_standard_streams(timeout: float | None = None) -> bool:

@@ -1,6 +1,7 @@
 """All logs of a worker, as one thing: opened, reopened, flushed and brought to their end together."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,35 +17,48 @@ from smoothserve.logs.config import (
 )
 from smoothserve.logs.files import STDERR, STDOUT, LogFile
 from smoothserve.logs.formats import Process
-from smoothserve.logs.handler import SinkHandler, error_logger
+from smoothserve.logs.handler import SinkHandler, error_logger, lend, take_back
 from smoothserve.logs.lines import parse_level
+from smoothserve.logs.waiting import WaitingLines
 
 #: Seconds that a stuck reader may keep a process that would end.
 LAST_LINES_TIMEOUT = 1.0
 
 
+def open_error_log(path: str, level: str) -> SinkHandler:
+    """Open the error log, and let the application use it from its import on. Raise `FileError`."""
+    handler = SinkHandler(LogFile(path, STDERR))
+    lend(handler, parse_level(level))
+    return handler
+
+
 class WorkerLogs:
     """The error log and, where it is on, the access log. Raise `FileError` if a file cannot be opened.
 
-    `access_file` is None where it is off; `schedule` calls a function soon on the loop's thread. `config` is a file for
-    `--log-config`: a logger of ours that it configures takes the place of our own file.
+    `errors` is what `open_error_log` has opened; `access_file` is None where it is off. `config` is a file for
+    `--log-config`: a logger of ours that it configures takes the place of our own file. With memory that is `shared`
+    with the master, access lines for standard output are written together when the loop turns; `schedule` is its
+    `call_soon`.
     """
 
     def __init__(
         self,
         *,
-        error_file: str,
+        errors: SinkHandler,
         level: str,
         access_file: str | None,
-        schedule: Callable[[Callable[[], None]], Any],
         access_format: str = DEFAULT_FORMAT,
         process: Process | None = None,
         config: str | None = None,
+        shared: memoryview | None = None,
+        schedule: Callable[[Callable[[], None]], Any] | None = None,
     ) -> None:
-        self._handler = SinkHandler(LogFile(error_file, STDERR))
+        self._handler = errors
         self.error = error_logger(self._handler, parse_level(level))
         read = read_log_config(config) if config is not None else None
         if read is not None:
+            if read.configures(ERROR_LOGGER):
+                take_back(errors)
             apply_log_config(read)
         self._configured = read is not None
         if read is not None and read.configures(ERROR_LOGGER):
@@ -56,8 +70,8 @@ class WorkerLogs:
             if read is not None and read.configures(ACCESS_LOGGER):
                 writer = LoggerWriter(logging.getLogger(ACCESS_LOGGER))
             else:
-                writer = self._access_file = LogFile(access_file, STDOUT)
-            self.access = AccessLog(writer, schedule, access_format, process)
+                writer = self._access_file = _access_log_file(access_file, shared, schedule)
+            self.access = AccessLog(writer, access_format, process)
 
     def reopen(self) -> None:
         """Open the files afresh: they have been rotated."""
@@ -76,8 +90,16 @@ class WorkerLogs:
     def drain(self, timeout: float = LAST_LINES_TIMEOUT) -> None:
         """Write the last lines, at most for `timeout` seconds in all: the worker ends."""
         deadline = time.monotonic() + timeout
-        if self.access is not None:
-            self.access.flush()
         if self._access_file is not None:
             self._access_file.drain(timeout)
         self._handler.drain(max(0.0, deadline - time.monotonic()))
+
+
+def _access_log_file(
+    path: str, shared: memoryview | None, schedule: Callable[[Callable[[], None]], Any] | None
+) -> LogFile:
+    if shared is None or path != "-":
+        return LogFile(path, STDOUT)
+    file = LogFile(path, STDOUT, waiting=WaitingLines(shared), schedule=schedule)
+    os.register_at_fork(after_in_child=file.leave_to_parent)
+    return file

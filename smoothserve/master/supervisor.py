@@ -33,6 +33,7 @@ from smoothserve.logs.lines import Log
 from smoothserve.master import actions, events
 from smoothserve.master.bench import Bench
 from smoothserve.master.companion import Companion
+from smoothserve.master.leftovers import Leftovers
 from smoothserve.master.policy import Policy
 from smoothserve.master.processes import Process, understand
 from smoothserve.master.report import Reporter
@@ -91,6 +92,7 @@ class Supervisor:
         self._clock = clock
         self._tally = Tally()
         self._dump_fd = dump_fd
+        self._leftovers = Leftovers(log)
         self._reporter = Reporter(log, self._tally, self._find, pid=os.getpid(), app=app, access_log=access_log)
         self._selector = selectors.DefaultSelector()
         self._bench = Bench(
@@ -282,6 +284,7 @@ class Supervisor:
             if row is None:
                 raise SmoothserveError("there are more worker processes than the scoreboard has rows")  # noqa: TRY301
             command = resolve_command(configuration.recipe, self._origin, os.environ)
+            lines_fd, lines_bytes = self._leftovers.provide(row, configuration.recipe.settings)
             launch = WorkerLaunch(
                 worker=action.worker,
                 slot=action.slot,
@@ -294,8 +297,11 @@ class Supervisor:
                 scoreboard_row=row,
                 measure_words=self._tally.scoreboard.measure_words,
                 dump_fd=self._dump_fd,
+                lines_fd=lines_fd,
+                lines_bytes=lines_bytes,
             )
-            fds = [self._tally.scoreboard.fd, self._dump_fd, *(one.sock.fileno() for one in self._listeners)]
+            shared = [self._tally.scoreboard.fd, self._dump_fd, *([lines_fd] if lines_fd >= 0 else [])]
+            fds = [*shared, *(one.sock.fileno() for one in self._listeners)]
             pid, channel = spawn(command, launch, fds)
         except SmoothserveError as error:
             if row is not None:
@@ -369,6 +375,7 @@ class Supervisor:
     def _forget(self, action: actions.Forget) -> None:
         process = self._processes.pop(action.worker, None)
         if process is not None:
+            self._leftovers.write(process.row)
             process.dropped = self._tally.settle(process.row, clean=action.clean)
             self._departed = process
 

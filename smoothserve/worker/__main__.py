@@ -38,13 +38,14 @@ from smoothserve.control.channel import HAS_SEQPACKET, Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
 from smoothserve.control.places import OFF
+from smoothserve.control.regions import Regions
 from smoothserve.control.scoreboard import Counter, Scoreboard
 from smoothserve.errors import BootError, ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.formats import Process
 from smoothserve.logs.lines import render_line
-from smoothserve.logs.standard import flush_standard_streams
-from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs
+from smoothserve.logs.standard import flush_standard_streams, write_lines_at_once
+from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs, open_error_log
 from smoothserve.net.tls import ServerTLS
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Codec, Limits
@@ -66,6 +67,7 @@ from smoothserve.worker.host import (
     release_signals,
     retake_signals,
     set_title,
+    shared_descriptors,
     take_signals,
 )
 from smoothserve.worker.loader import find_interface, load_application
@@ -130,6 +132,8 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
         os.umask(int(settings.umask, 8))
     # Before the application: what is wrong here is said at once.
     tls = _tls(settings)
+    write_lines_at_once()
+    errors = open_error_log(settings.error_logfile, settings.log_level)
     with contextlib.ExitStack() as stack:
         loop = _new_loop(settings.loop)
         stack.callback(_close, loop)
@@ -153,13 +157,14 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
             asyncio.set_event_loop(loop)
         interface = find_interface(app, settings.app, settings.interface)
         logs = WorkerLogs(
-            error_file=settings.error_logfile,
+            errors=errors,
             level=settings.log_level,
             access_file=settings.access_logfile if settings.access_log else None,
-            schedule=loop.call_soon,
             access_format=settings.access_log_format,
             process=Process(os.getpid(), launch.slot, launch.worker, launch.generation),
             config=settings.log_config,
+            shared=_shared_lines(launch),
+            schedule=loop.call_soon,
         )
         stack.callback(logs.drain)
         worker = _assemble(launch, settings, channel, guard, app, interface, loop, logs, tls)
@@ -170,6 +175,12 @@ def _run(launch: WorkerLaunch, settings: Settings, channel: Channel, guard: Fork
         with guard.holding_children():
             loop.run_until_complete(worker.run())
         leave(loop, settings.kill_timeout, logs.drain)
+
+
+def _shared_lines(launch: WorkerLaunch) -> memoryview | None:
+    if launch.lines_fd < 0:
+        return None
+    return Regions(launch.lines_fd, launch.lines_bytes).open(launch.scoreboard_row)
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
@@ -276,7 +287,7 @@ def _assemble(
         room,
         answers_checks=bool(service.checks),
     )
-    ours = [channel.fileno(), launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]
+    ours = [channel.fileno(), *shared_descriptors(launch)]
     guard.disarm = disarm_wsgi if interface == "wsgi" else disarm_asgi
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
     return Worker(

@@ -63,8 +63,12 @@ def release_signals() -> None:
 
 def inherited_descriptors(launch: WorkerLaunch) -> list[int]:
     """Return the descriptors that the master has passed on, the control channel's first."""
-    shared = [launch.scoreboard_fd, *([launch.dump_fd] if launch.dump_fd >= 0 else [])]
-    return [launch.control_fd, *shared, *(one["fd"] for one in launch.listeners)]
+    return [launch.control_fd, *shared_descriptors(launch), *(one["fd"] for one in launch.listeners)]
+
+
+def shared_descriptors(launch: WorkerLaunch) -> list[int]:
+    """Return the descriptors of what all workers share with the master."""
+    return [launch.scoreboard_fd, *(fd for fd in (launch.dump_fd, launch.lines_fd) if fd >= 0)]
 
 
 def own_descriptors(launch: WorkerLaunch) -> ForkGuard:

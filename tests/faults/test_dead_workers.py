@@ -1,8 +1,12 @@
 """A worker that dies costs only what it held, the log says how much, and another takes its place."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
+
+import pytest
 
 from tests.load.outcomes import Outcome
 from tests.load.runner import Load
@@ -121,3 +125,58 @@ def test_a_successor_killed_while_it_boots_aborts_the_reload(serve: Serve, direc
         server.reload()
         load.wait_version("2")
     assert_nothing_dropped(load.report, "1", "2")
+
+
+LAST_WORDS = """
+
+import logging
+import os
+import signal
+
+served = app
+error_log = logging.getLogger("smoothserve.error")
+error_log.info("imported")
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "http" and scope["path"] == "/die":
+        print("printed")
+        error_log.error("last words")
+        os.kill(os.getpid(), signal.SIGKILL)
+    await served(scope, receive, send)
+"""
+
+
+@pytest.mark.parametrize("access_log", ["-", "access.log"])
+def test_the_log_lines_of_a_worker_that_is_killed_are_not_lost(
+    serve: Serve, directory: AppDirectory, access_log: str
+) -> None:
+    """Not one of those in the same packet as the request that kills it either."""
+    directory.deploy("1", after=LAST_WORDS)
+    server = serve(directory, "--workers", "1", "--access-log", "--access-logfile", access_log)
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(8)]
+    requests = [
+        b"".join(b"GET /echo/c%dr%d HTTP/1.1\r\nHost: x\r\n\r\n" % (client, number) for number in range(3))
+        for client in range(8)
+    ]
+    requests[4] += b"GET /die HTTP/1.1\r\nHost: x\r\n\r\n"
+    for client, row in zip(clients, requests, strict=True):
+        client.sendall(row)
+    answered = [number for client in clients for number in answers(client)]
+    server.wait_log(r"died by SIGKILL, \d+ requests? dropped")
+    for pattern in (r"\[INFO\] imported", r"\[ERROR\] last words", "printed"):
+        server.wait_log(pattern)
+    text = server.log() if access_log == "-" else (directory.path / access_log).read_text()
+    logged = re.findall(r"GET /echo/(c\d+r\d+) ", text)
+    assert len(set(answered)) == len(answered) >= 3
+    assert sorted(set(answered) - set(logged)) == []
+    assert len(set(logged)) == len(logged)
+
+
+def answers(client: socket.socket) -> list[str]:
+    """The paths that have been answered until the connection ended."""
+    received = b""
+    with client, contextlib.suppress(ConnectionResetError):
+        while data := client.recv(65536):
+            received += data
+    return re.findall(r"c\d+r\d+", received.decode())

@@ -46,7 +46,7 @@ def test_an_answer_that_comes_to_no_end_has_its_line_and_a_request_without_an_an
         return re.findall(r'"(.*?) HTTP/1.1" (\d+ \d+)', sink.text)
 
     async def scenario() -> None:
-        log = AccessLog(sink, asyncio.get_running_loop().call_soon)
+        log = AccessLog(sink)
         async with serving(app, http=http, service_options={"access_log": log}) as server:
             silent = await server.connect()
             silent.send(get("/silent"))

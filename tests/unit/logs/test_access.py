@@ -1,12 +1,11 @@
 """Access log lines: the combined format, which no client can leave."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
-from smoothserve.logs.access import MAX_WAITING_LINES, AccessLog
+from smoothserve.logs.access import AccessLog
 from tests.unit.logs.test_lines import ListSink
 
 
@@ -31,10 +30,7 @@ def line(
     response: Response | None = None,
 ) -> str:
     sink = ListSink()
-    log = AccessLog(sink, lambda function: None)
-    log.note(client, request or Request(), response or Response(), 0.25)
-    assert sink.text == "", "lines are written together, later"
-    log.flush()
+    AccessLog(sink).note(client, request or Request(), response or Response(), 0.25)
     return sink.text
 
 
@@ -69,21 +65,10 @@ def test_a_client_cannot_leave_its_quotes_or_its_line(value: bytes, shown: str) 
     assert text.count("\n") == 1
 
 
-def test_lines_are_scheduled_once_and_written_in_order() -> None:
-    sink, scheduled = ListSink(), list[Callable[[], None]]()
-    log = AccessLog(sink, scheduled.append)
+def test_each_line_is_written_at_once_and_in_order() -> None:
+    sink = ListSink()
+    log = AccessLog(sink)
     for number in range(3):
         log.note(None, Request(target=b"/%d" % number), Response(), 0.0)
-    (flush,) = scheduled
-    flush()
+        assert sink.text.count("\n") == number + 1
     assert re.findall(r'"GET /(\d) ', sink.text) == ["0", "1", "2"]
-    log.note(None, Request(), Response(), 0.0)
-    assert len(scheduled) == 2
-
-
-def test_many_lines_do_not_wait_for_the_loop() -> None:
-    sink = ListSink()
-    log = AccessLog(sink, lambda function: None)
-    for _ in range(MAX_WAITING_LINES):
-        log.note(None, Request(), Response(), 0.0)
-    assert sink.text.count("\n") == MAX_WAITING_LINES

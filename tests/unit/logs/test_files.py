@@ -4,12 +4,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from smoothserve.errors import ExitCode, FileError
-from smoothserve.logs.files import MAX_WAITING_BYTES, LogFile, check_log_file
+from smoothserve.logs.files import LogFile, check_log_file
+from smoothserve.logs.waiting import MAX_WAITING_BYTES, WaitingLines
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:
@@ -193,3 +195,36 @@ def test_checking_a_log_file_says_what_opening_would_and_creates_nothing(tmp_pat
         check_log_file(str(tmp_path / "none" / "new.log"))
     with pytest.raises(FileError, match="Is a directory"):
         check_log_file(str(tmp_path))
+
+
+def test_lines_of_one_turn_are_written_together_and_wait_where_others_can_see_them() -> None:
+    reader, writer = os.pipe()
+    waiting, turns = WaitingLines(), list[Callable[[], None]]()
+    file = LogFile("-", writer, waiting=waiting, schedule=turns.append)
+    file.write("one\n")
+    file.write("two\n")
+    assert len(waiting) == 8
+    (turn,) = turns
+    turn()
+    assert os.read(reader, 100) == b"one\ntwo\n"
+    assert len(waiting) == 0
+    file.write("three\n")
+    assert len(turns) == 2
+    file.drain(1.0)
+    assert os.read(reader, 100) == b"three\n"
+    file.write("x" * 1023 + "\n")
+    file.leave_to_parent()
+    assert len(waiting) == 1024
+    assert file.waiting_bytes == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_many_lines_do_not_wait_for_the_turn() -> None:
+    reader, writer = os.pipe()
+    file = LogFile("-", writer, schedule=lambda function: None)
+    for _ in range(64):
+        file.write("x" * 1023 + "\n")
+    assert len(os.read(reader, 65536)) > 32768
+    os.close(reader)
+    os.close(writer)

@@ -23,9 +23,8 @@ HEADERS = [
 
 def line(line_format: str, request: Request | None = None, response: Response | None = None) -> str:
     sink = ListSink()
-    log = AccessLog(sink, lambda function: None, line_format, PROCESS)
+    log = AccessLog(sink, line_format, PROCESS)
     log.note(("192.0.2.7", 1), request or Request(headers=HEADERS), response or Response(), 1.234567)
-    log.flush()
     assert sink.text.endswith("\n")
     return sink.text[:-1]
 
