@@ -20,9 +20,10 @@ from smoothserve.errors import FileError
 from smoothserve.logs.config import read_log_config
 from smoothserve.logs.files import check_log_file
 from smoothserve.logs.standard import flush_standard_streams
-from smoothserve.settings import Settings, load_settings
+from smoothserve.settings import Settings
 from smoothserve.settings.certificates import tls_options
 from smoothserve.settings.development import watched_directories
+from smoothserve.settings.resolve import load_settings
 from smoothserve.settings.sources import unknown_variables
 
 MASTER_MODULE = "smoothserve.master"

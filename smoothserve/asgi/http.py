@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -25,8 +26,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGICallable = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: A streaming call lets others have their turn once in this many sends, and one (a bit mask).
+#: Parts of a streamed answer are collected, until the loop turns, up to so much; longer ones are sent by themselves.
+PARTS_BYTES = 65536
+PART_BYTES = 16384
+#: A streaming call asks the clock once in this many sends, and one (a bit mask), ...
 FAIR_SENDS = 15
+#: ... and lets others have their turn after so many seconds: what it sends in a turn goes out in one piece.
+FAIR_SECONDS = 0.001
 #: Request body that waits for `receive()` beyond this pauses reading from the client.
 BODY_HIGH_WATER_BYTES = 65536
 
@@ -136,9 +142,12 @@ class ASGIExchange:
         "_client_left",
         "_connection",
         "_input_ended",
+        "_parts",
+        "_parts_size",
         "_paused",
         "_sends",
         "_task",
+        "_turn_ends",
         "_waiters",
         "dropped",
         "request",
@@ -162,6 +171,9 @@ class ASGIExchange:
         self._task: asyncio.Task[None] | None = None
         self._answered = False
         self._sends = 0
+        self._turn_ends = 0.0
+        self._parts: list[bytes] | None = None
+        self._parts_size = 0
 
     # from the connection
 
@@ -299,6 +311,8 @@ class ASGIExchange:
         if self._client_left:
             if self._application.send_raises:
                 raise ClientDisconnectedError("the client has disconnected")
+        elif more or self._parts is not None:
+            self._send_part(data, more=more)
         elif data:
             connection.write(data)
         if not more:
@@ -306,11 +320,42 @@ class ASGIExchange:
                 self._finish()
             return
         self._sends += 1
-        if not self._sends & FAIR_SENDS:
-            # An endless stream to a client that takes all, or has gone, must not keep the loop for itself.
-            await asyncio.sleep(0)
+        if not self._sends & FAIR_SENDS and self._turn_ends < monotonic():
+            await self._give_way()
         while not (connection.writable or self._client_left):
             await self._wait()
+            self._turn_ends = 0.0
+
+    def _send_part(self, data: bytes, *, more: bool) -> None:
+        """Send a part of a streamed answer together with those of the same turn: each write is a system call."""
+        parts = self._parts
+        if parts is not None:
+            parts.append(data)
+            self._parts_size += len(data)
+            if not more or self._parts_size >= PARTS_BYTES:
+                self._send_parts()
+        elif len(data) >= PART_BYTES:
+            self._connection.write(data)
+        elif data:
+            self._parts = [data]
+            self._parts_size = len(data)
+            self._application.loop.call_soon(self._send_parts)
+
+    def _send_parts(self) -> None:
+        parts = self._parts
+        if parts is not None:
+            self._parts = None
+            if not self._client_left:
+                self._connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    async def _give_way(self) -> None:
+        """Let others have their turn: an endless stream to a client that takes all, or has gone, would keep the loop.
+
+        When the call has begun to stream, its time does.
+        """
+        if self._turn_ends:
+            await asyncio.sleep(0)
+        self._turn_ends = monotonic() + FAIR_SECONDS
 
     def _start_response(self, message: Message) -> None:
         if message["type"] != "http.response.start":
@@ -402,6 +447,7 @@ class ASGIExchange:
 
     def _fail(self) -> None:
         """Cut the answer off: it cannot be completed."""
+        self._send_parts()
         self._answered = True
         self._connection.answer_failed(self)
 

@@ -14,7 +14,6 @@ from smoothserve.connection.balance import STEP_BACK, Balance
 from smoothserve.connection.http import HTTPConnection
 from smoothserve.connection.room import EXPECTED, Room
 from smoothserve.connection.service import ProxyProtocol, Service
-from smoothserve.connection.tls import attach_secured, secure
 from smoothserve.control.scoreboard import Counter
 from smoothserve.protocol.proxy import ProxyError, ProxyHeader, ProxyReader
 
@@ -239,6 +238,8 @@ class Acceptor:
             attach_proxied(service, service.proxy, sock, client, server)
             return True
         if service.tls is not None:
+            from smoothserve.connection.tls import attach_secured  # most servers are behind a proxy that speaks TLS
+
             attach_secured(service, service.tls, sock, client, server)
             return True
         connection = HTTPConnection(service, client, server)
@@ -298,6 +299,8 @@ async def _attach_proxied(
         raise
     client, server = said.client or client, said.server or server
     if service.tls is not None:
+        from smoothserve.connection.tls import secure
+
         await secure(service, service.tls, sock, client, server)
         return
     task = asyncio.current_task()

@@ -324,7 +324,7 @@ class HTTPConnection(Movable):
             self._hold()
             self._release_reading(BY_PIPELINE)
             return
-        if self._processing:
+        if self._processing and (codec.ahead or self.tls is not None):
             # By turns, not by reads: TLS reads many records in one.
             if not self._row:
                 service.loop.call_soon(self._end_row)

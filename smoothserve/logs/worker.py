@@ -7,14 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from smoothserve.logs.access import DEFAULT_FORMAT, AccessLog, Writer
-from smoothserve.logs.config import (
-    ACCESS_LOGGER,
-    ERROR_LOGGER,
-    LoggerWriter,
-    apply_log_config,
-    read_log_config,
-    reopen_handlers,
-)
 from smoothserve.logs.files import STDERR, STDOUT, LogFile
 from smoothserve.logs.formats import Process
 from smoothserve.logs.handler import SinkHandler, error_logger, lend, take_back
@@ -55,31 +47,38 @@ class WorkerLogs:
     ) -> None:
         self._handler = errors
         self.error = error_logger(self._handler, parse_level(level))
-        read = read_log_config(config) if config is not None else None
-        if read is not None:
-            if read.configures(ERROR_LOGGER):
-                take_back(errors)
-            apply_log_config(read)
-        self._configured = read is not None
-        if read is not None and read.configures(ERROR_LOGGER):
-            self.error = logging.getLogger(ERROR_LOGGER)
+        self._reopen_configured: Callable[[], None] | None = None
         self._access_file: LogFile | None = None
         self.access: AccessLog | None = None
+        writer = self._configure(config) if config is not None else None
         if access_file is not None:
-            writer: Writer
-            if read is not None and read.configures(ACCESS_LOGGER):
-                writer = LoggerWriter(logging.getLogger(ACCESS_LOGGER))
-            else:
+            if writer is None:
                 writer = self._access_file = _access_log_file(access_file, shared, schedule)
             self.access = AccessLog(writer, access_format, process)
+
+    def _configure(self, path: str) -> Writer | None:
+        """Use the file for `--log-config`; return where it wants the access log."""
+        # Most servers do without: half of what logging would cost a worker's start.
+        from smoothserve.logs import config
+
+        read = config.read_log_config(path)
+        if read.configures(config.ERROR_LOGGER):
+            take_back(self._handler)
+        config.apply_log_config(read)
+        if read.configures(config.ERROR_LOGGER):
+            self.error = logging.getLogger(config.ERROR_LOGGER)
+        self._reopen_configured = config.reopen_handlers
+        if read.configures(config.ACCESS_LOGGER):
+            return config.LoggerWriter(logging.getLogger(config.ACCESS_LOGGER))
+        return None
 
     def reopen(self) -> None:
         """Open the files afresh: they have been rotated."""
         self._handler.reopen()
         if self._access_file is not None:
             self._access_file.reopen()
-        if self._configured:
-            reopen_handlers()
+        if self._reopen_configured is not None:
+            self._reopen_configured()
 
     def flush(self) -> None:
         """Write what a reader did not take before; called about twice a second."""

@@ -40,8 +40,9 @@ from smoothserve.master.watchdog import Watchdog
 from smoothserve.master.watching import Watching
 from smoothserve.net.addresses import FdAddress, parse_bind
 from smoothserve.net.listeners import Listener, UnixAccess, open_listener
-from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart, load_settings
+from smoothserve.settings import Settings, changed_needing_restart, keep_needing_restart
 from smoothserve.settings.development import for_development, watched_directories
+from smoothserve.settings.resolve import load_settings
 from smoothserve.settings.sources import unknown_variables
 
 if TYPE_CHECKING:

@@ -310,8 +310,8 @@ class Response:
         self.complete = not more
         if self._chunked:
             # An empty chunk would end the body.
-            chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-            return b"%b%b%b" % (prefix, chunk, b"" if more else b"0\r\n\r\n")
+            chunk = prefix + b"%x\r\n" % len(data) + data + b"\r\n" if data else prefix
+            return chunk if more else chunk + b"0\r\n\r\n"
         return prefix + data
 
     def _finish_head(self, head: bytes, data: bytes, *, more: bool) -> bytes:

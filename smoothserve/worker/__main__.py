@@ -17,13 +17,9 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from smoothserve import __version__
-from smoothserve.asgi.forked import disarm as disarm_asgi
-from smoothserve.asgi.http import ASGIApplication
-from smoothserve.asgi.lifespan import Lifespan
-from smoothserve.asgi.websocket import ASGIWebSockets
 from smoothserve.connection.acceptor import Acceptor
 from smoothserve.connection.balance import Balance
 from smoothserve.connection.drain import Drain
@@ -33,7 +29,6 @@ from smoothserve.connection.overload import Overload
 from smoothserve.connection.relief import Relief
 from smoothserve.connection.room import Room
 from smoothserve.connection.service import ProxyProtocol, Service, Timeouts
-from smoothserve.connection.websocket_options import HandoverPolicy, WebSocketOptions
 from smoothserve.control.channel import HAS_SEQPACKET, Channel
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
@@ -46,15 +41,12 @@ from smoothserve.logs.formats import Process
 from smoothserve.logs.lines import render_line
 from smoothserve.logs.standard import flush_standard_streams, write_lines_at_once
 from smoothserve.logs.worker import LAST_LINES_TIMEOUT, WorkerLogs, open_error_log
-from smoothserve.net.tls import ServerTLS
 from smoothserve.protocol.codecs import codec_factory
 from smoothserve.protocol.events import Codec, Limits
 from smoothserve.protocol.exchange import Application
 from smoothserve.protocol.forwarded import Forwarding, TrustedProxies
 from smoothserve.protocol.response import DefaultHeaders
-from smoothserve.protocol.websocket.codecs import codec_factory as websocket_codec_factory
 from smoothserve.settings import Settings
-from smoothserve.settings.certificates import tls_options
 from smoothserve.worker.connections import ConnectionLister
 from smoothserve.worker.dumps import arm, dump_tasks
 from smoothserve.worker.forks import ForkGuard
@@ -73,8 +65,11 @@ from smoothserve.worker.host import (
 from smoothserve.worker.loader import find_interface, load_application
 from smoothserve.worker.process import Lifecycle, Worker
 from smoothserve.worker.recycling import lifetime_limit, memory_limit, request_limit, timeout_limit
-from smoothserve.wsgi.application import WSGIApplication
-from smoothserve.wsgi.forked import disarm as disarm_wsgi
+
+if TYPE_CHECKING:
+    from smoothserve.connection.websocket_options import WebSocketOptions
+    from smoothserve.net.tls import ServerTLS
+    from smoothserve.wsgi.pool import ThreadPool
 
 
 def main(argv: list[str]) -> int:
@@ -197,7 +192,7 @@ def _assemble(
     interface: str,
     loop: asyncio.AbstractEventLoop,
     logs: WorkerLogs,
-    tls: ServerTLS | None,
+    tls: "ServerTLS | None",
 ) -> Worker:
     error_log = logs.error
     defaults = DefaultHeaders(
@@ -219,15 +214,30 @@ def _assemble(
 
     def tick() -> None:
         defaults.render()
-        if isinstance(application, WSGIApplication):
-            service.counters[Counter.THREADS_BUSY] = application.pool.busy
-            service.counters[Counter.THREADS_STUCK] = int(application.pool.stuck_since * 1000)
+        if pool is not None:
+            service.counters[Counter.THREADS_BUSY] = pool.busy
+            service.counters[Counter.THREADS_STUCK] = int(pool.stuck_since * 1000)
         logs.flush()
 
+    timed_out: Callable[[], int] = int
+    websockets: WebSocketOptions | None = None
+    pool: ThreadPool | None = None
+    # Neither loads what only the other needs: that would be a third of what a worker loads.
     if interface == "wsgi":
-        application = lifecycle = _wsgi(app, settings, loop, defaults, error_log, drain, follow_saturation)
+        from smoothserve.worker import speaking_wsgi
+
+        wsgi = speaking_wsgi.make_application(app, settings, loop, defaults, error_log, drain, follow_saturation)
+        application = lifecycle = wsgi
+        pool = wsgi.pool
+        timed_out = lambda: wsgi.timed_out  # noqa: E731 - a function of one line, here as an argument
+        guard.disarm = speaking_wsgi.disarm
     else:
-        application, lifecycle = _asgi(app, settings, loop, defaults, error_log, drain, launch.slot)
+        from smoothserve.worker import speaking_asgi
+
+        asgi, lifecycle = speaking_asgi.make_application(app, settings, loop, defaults, error_log, drain, launch.slot)
+        application = asgi
+        websockets = speaking_asgi.make_websockets(settings, asgi)
+        guard.disarm = speaking_asgi.disarm
     scoreboard = Scoreboard(launch.scoreboard_fd, launch.scoreboard_rows, launch.measure_words)
     limits = Limits(
         settings.max_request_line_bytes,
@@ -249,7 +259,7 @@ def _assemble(
             write=settings.write_timeout,
         ),
         access_log=logs.access,
-        websockets=_websockets(settings, application),
+        websockets=websockets,
         drain=drain,
         max_requests=settings.max_connection_requests,
         min_body_rate=settings.min_body_rate,
@@ -263,11 +273,11 @@ def _assemble(
     )
     for warning in tls.warnings if tls is not None and launch.slot == 0 else ():
         error_log.warning("%s", warning)
-    _bound(service, settings)
+    _bound(service, settings, pool)
     if settings.request_timeout:
         service.overdue = Overdue(settings.request_timeout, service.calls)
     service.balance = Balance(scoreboard, launch.scoreboard_row)
-    service.room = room = Room(application.pool) if isinstance(application, WSGIApplication) else None
+    service.room = room = Room(pool) if pool is not None else None
     if room is not None and HAS_SEQPACKET:
         service.relief = Relief(
             loop,
@@ -288,7 +298,6 @@ def _assemble(
         answers_checks=bool(service.checks),
     )
     ours = [channel.fileno(), *shared_descriptors(launch)]
-    guard.disarm = disarm_wsgi if interface == "wsgi" else disarm_asgi
     guard.descriptors = lambda: [*ours, *acceptor.filenos(), *service.filenos()]
     return Worker(
         channel=channel,
@@ -311,13 +320,19 @@ def _assemble(
             request_limit(settings.max_requests, settings.max_requests_jitter, lambda: service.requests),
             lifetime_limit(settings.max_worker_lifetime),
             memory_limit(settings.max_memory),
-            timeout_limit(lambda: application.timed_out if isinstance(application, WSGIApplication) else 0),
+            timeout_limit(timed_out),
         ],
     )
 
 
-def _tls(settings: Settings) -> ServerTLS | None:
+def _tls(settings: Settings) -> "ServerTLS | None":
     """Read the certificates, as they are now."""
+    if settings.certfile is None:
+        return None
+    import smoothserve.connection.tls  # noqa: F401 - now, not at the first connection
+    from smoothserve.net.tls import ServerTLS
+    from smoothserve.settings.certificates import tls_options
+
     options = tls_options(settings)
     return None if options is None else ServerTLS(options)
 
@@ -328,14 +343,13 @@ def _forwarding(settings: Settings, error_log: logging.Logger) -> Forwarding | N
     return Forwarding(settings.forwarded_headers, TrustedProxies(settings.forwarded_allow_ips), error_log.warning)
 
 
-def _bound(service: Service, settings: Settings) -> None:
+def _bound(service: Service, settings: Settings, pool: "ThreadPool | None") -> None:
     """Put bounds on what is in hand, and health checks, in front of the application, where there are any."""
     application = service.application
     bounds: list[Callable[[], bool]] = []
     if settings.max_concurrent_requests:
         bounds.append(lambda: len(service.calls) >= settings.max_concurrent_requests)
-    if settings.max_queued_requests >= 0 and isinstance(application, WSGIApplication):
-        pool = application.pool
+    if settings.max_queued_requests >= 0 and pool is not None:
         bounds.append(lambda: pool.in_hand >= settings.threads + settings.max_queued_requests)
     if bounds:
         service.application = Overload(
@@ -355,78 +369,6 @@ def _bound(service: Service, settings: Settings) -> None:
         paths = [path for path in (settings.health_path, settings.live_path) if path]
         starts = [f"{method} {path}{end}" for method in ("GET", "HEAD") for path in paths for end in (" ", "?")]
         service.checks = tuple(start.encode() for start in starts)
-
-
-def _asgi(
-    app: Any,
-    settings: Settings,
-    loop: asyncio.AbstractEventLoop,
-    defaults: DefaultHeaders,
-    error_log: logging.Logger,
-    drain: Drain,
-    slot: int,
-) -> tuple[ASGIApplication, Lifespan]:
-    lifespan = Lifespan(app, cast("Any", settings.lifespan), error_log, speaks=slot == 0)
-    application = ASGIApplication(
-        app,
-        loop=loop,
-        defaults=defaults,
-        error_log=error_log,
-        state=lifespan.state,
-        spec_version=settings.asgi_spec_version,
-        root_path=settings.root_path,
-        extensions={"smoothserve.drain": drain.extension},
-    )
-    return application, lifespan
-
-
-def _websockets(settings: Settings, application: Application) -> WebSocketOptions | None:
-    """Return how WebSockets are served; None for not at all."""
-    try:
-        make_codec = websocket_codec_factory(settings.websocket)
-    except ImportError as error:
-        raise BootError(
-            f"--websocket {settings.websocket}: {error.name} is not installed for this interpreter: pip install it"
-        ) from None
-    if make_codec is None or not isinstance(application, ASGIApplication):
-        return None
-    return WebSocketOptions(
-        make_codec=make_codec,
-        application=ASGIWebSockets(application, max_queue=settings.websocket_max_queue),
-        max_message_bytes=settings.websocket_max_message_bytes,
-        compression=settings.websocket_compression,
-        ping_interval=settings.websocket_ping_interval,
-        ping_timeout=settings.websocket_ping_timeout,
-        drain_timeout=settings.websocket_drain_timeout,
-        close_spread=settings.websocket_close_spread,
-        handover=HandoverPolicy.parse(
-            settings.websocket_handover,
-            quiet=settings.websocket_handover_quiet,
-            timeout=settings.websocket_handover_timeout,
-        ),
-    )
-
-
-def _wsgi(
-    app: Any,
-    settings: Settings,
-    loop: asyncio.AbstractEventLoop,
-    defaults: DefaultHeaders,
-    error_log: logging.Logger,
-    drain: Drain,
-    on_saturation: Callable[[], None],
-) -> WSGIApplication:
-    return WSGIApplication(
-        app,
-        loop=loop,
-        threads=settings.threads,
-        defaults=defaults,
-        root_path=settings.root_path,
-        multiprocess=settings.workers > 1,
-        error_log=error_log,
-        on_saturation=on_saturation,
-        extensions={"smoothserve.drain": drain.blocking_extension},
-    )
 
 
 def _codec(name: str) -> Callable[[Limits], Codec]:

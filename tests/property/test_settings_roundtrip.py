@@ -11,17 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smoothserve.errors import SettingsError
-from smoothserve.settings import (
-    TABLE,
-    Resolved,
-    Settings,
-    changed_needing_restart,
-    keep_needing_restart,
-    resolve_settings,
-)
+from smoothserve.settings import TABLE, Settings, changed_needing_restart, keep_needing_restart
 from smoothserve.settings.checks import FORWARDED_HEADERS
 from smoothserve.settings.kinds import Choice, Kind, Seconds, Several, Switch, Text, Whole
 from smoothserve.settings.rendering import render_toml
+from smoothserve.settings.resolve import Resolved, resolve_settings
 from smoothserve.settings.setting import Setting
 from smoothserve.settings.sources import checked
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from smoothserve.settings import TABLE, resolve_settings
+from smoothserve.settings import TABLE
 from smoothserve.settings.rendering import render_toml
+from smoothserve.settings.resolve import resolve_settings
 
 AWKWARD: dict[str, Any] = {
     "app": "a:b",

@@ -7,8 +7,9 @@ import pytest
 
 from smoothserve.errors import SettingsError
 from smoothserve.net.certificates import CertificateFiles
-from smoothserve.settings import Resolved, Settings, load_settings, resolve_settings
+from smoothserve.settings import Settings
 from smoothserve.settings.certificates import tls_options
+from smoothserve.settings.resolve import Resolved, load_settings, resolve_settings
 
 HERE = "/srv/current"
 
