@@ -7,6 +7,7 @@ mistake of the user's is one line on standard error and an exit code of the tabl
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from smoothserve.settings.rendering import default_text, render_toml
 from smoothserve.settings.resolve import resolve_settings
 from smoothserve.settings.setting import Setting
 from smoothserve.settings.table import BIND_PARTS, GROUPS, TABLE
+from smoothserve.verbs.output import say
 
 PROGRAM = "smoothserve"
 COMMAND_GROUP = "Command"
@@ -228,7 +230,9 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     open_standard_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     command, program = command or make_command(), PROGRAM
+    defect: ExitCode | VerbCode = ExitCode.INTERNAL
     if arguments and arguments[0] in VERBS:
+        defect = VerbCode.DEFECT  # what a script would take for a refused reload is none
         command, program = verb_commands()[arguments[0]], f"{PROGRAM} {arguments[0]}"
         arguments = arguments[1:]
     try:
@@ -241,11 +245,14 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
         return _fail(_one_line(error.format_message()), ExitCode.USAGE)
     except click.Abort:
         return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001 - whatever it is, it is ours
+        say(f"{PROGRAM}: defect in smoothserve, please report it:\n{traceback.format_exc()}", err=True)
+        return defect
     return int(code) if isinstance(code, int) else ExitCode.STOPPED
 
 
 def _fail(message: str, code: ExitCode | VerbCode) -> int:
-    click.echo(f"{PROGRAM}: error: {printable(message)}", err=True)
+    say(f"{PROGRAM}: error: {printable(message)}", err=True)
     return code
 
 

@@ -43,6 +43,8 @@ class VerbCode(IntEnum):
     MIXED = 3
     TIMED_OUT = 4
     NO_SERVER = 5
+    UNWRITTEN = 6
+    DEFECT = 7
 
 
 VERB_CODES: dict[VerbCode, str] = {
@@ -52,6 +54,8 @@ VERB_CODES: dict[VerbCode, str] = {
     VerbCode.MIXED: "mixed: some slots have new code and some the old; the next reload tries again",
     VerbCode.TIMED_OUT: "not over within `--timeout`: it goes on in the server",
     VerbCode.NO_SERVER: "no server was found, or it does not answer",
+    VerbCode.UNWRITTEN: "what `status`, `connections` or `dump` was asked for could not be written: the disk is full",
+    VerbCode.DEFECT: "a defect in smoothserve itself: the traceback was printed",
 }
 
 

@@ -47,7 +47,6 @@ class LogFile:
         self._schedule = schedule
         self._scheduled = False
         self._at_once = not self._careful and schedule is None
-        self._lost = 0
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -61,19 +60,38 @@ class LogFile:
     def write(self, text: str) -> None:
         """Write whole lines, as far as the other side takes them now."""
         data = text.encode("utf-8", "backslashreplace")
-        if self._at_once and not self._lost and not self._waiting:
+        waiting = self._waiting
+        if self._at_once and not waiting.lost and not waiting:
             self._write_through(data)
             return
-        if self._lost and not self._waiting:
-            data = f"[{self._lost} log lines were lost: nobody read them, or the disk was full]\n".encode() + data
-            self._lost = 0
-        if not self._waiting.add(data):
-            self._lost += data.count(b"\n")
-        elif self._schedule is None or len(self._waiting) >= _TURN_BYTES:
+        if waiting.lost and not waiting:
+            self._say_what_is_lost()
+        if not waiting.add(data):
+            waiting.lost += data.count(b"\n")
+        elif self._schedule is None or len(waiting) >= _TURN_BYTES:
             self.flush()
         elif not self._scheduled:
             self._scheduled = True
             self._schedule(self._take_turn)
+
+    def take_over(self, left: WaitingLines) -> None:
+        """Write what another process has left, which is gone, as far as the other side takes it now."""
+        self._waiting.lost += left.lost
+        left.lost = 0
+        size = len(left)
+        lines = left.first(size)
+        if not self._waiting.add(lines):
+            self._waiting.lost += bytes(lines).count(b"\n")
+        left.clear()
+        if self._waiting.lost and not self._waiting:
+            self._say_what_is_lost()
+        self.flush()
+
+    def _say_what_is_lost(self) -> None:
+        """Let a line wait that says how many are missing."""
+        waiting = self._waiting
+        waiting.add(f"[{waiting.lost} log lines were lost: nobody read them, or the disk was full]\n".encode())
+        waiting.lost = 0
 
     def _take_turn(self) -> None:
         self._scheduled = False
@@ -84,7 +102,7 @@ class LogFile:
         try:
             written = os.write(self._fd, data)
         except OSError:
-            self._lost += data.count(b"\n")
+            self._waiting.lost += data.count(b"\n")
             return
         if written < len(data):
             self._waiting.add(data[written:])
@@ -98,11 +116,13 @@ class LogFile:
                 if self._careful and not _writable(self._fd):
                     return
                 waiting.drop(os.write(self._fd, waiting.first(_PIPE_BYTES if self._careful else len(waiting))))
+                if waiting.lost and not waiting:  # the reader goes on
+                    self._say_what_is_lost()
         except BlockingIOError:
             return
         except OSError:
             # Disk full, reader gone: these lines are lost, later ones may not be.
-            self._lost += bytes(waiting.first(len(waiting))).count(b"\n")
+            waiting.lost += bytes(waiting.first(len(waiting))).count(b"\n")
             waiting.clear()
 
     def leave_to_parent(self) -> None:
@@ -119,21 +139,26 @@ class LogFile:
                 return
             self.flush()
 
-    def reopen(self) -> None:
-        """Open the file afresh. If that fails, go on with the one that is open and say so in it."""
+    def reopen(self) -> str:
+        """Open the file afresh. If that fails, go on with the one that is open, say so in it, and return what is said.
+
+        Else return nothing.
+        """
         if self.path == "-":
-            return
+            return ""
         try:
             fd = self._open()
         except FileError as error:
-            self.write(f"[{error}; writing on to the old one]\n")
-            return
+            said = f"{error}; writing on to the old one"
+            self.write(f"[{said}]\n")
+            return said
         self.flush()
         _move_streams(self._fd, fd)
         os.close(self._fd)
         self._fd = fd
         self._careful = _may_block(fd)
         self._at_once = not self._careful and self._schedule is None
+        return ""
 
     def close(self) -> None:
         """Write what can be written and close the file (a standard stream stays open)."""

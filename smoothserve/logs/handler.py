@@ -35,7 +35,7 @@ class SinkHandler(logging.Handler):
         """Open the file afresh: it has been rotated."""
         self._locked(self._sink.reopen)
 
-    def _locked(self, action: Callable[[], None]) -> None:
+    def _locked(self, action: Callable[[], object]) -> None:
         self.acquire()
         try:
             action()

@@ -37,7 +37,7 @@ class Sink(Protocol):
     def write(self, text: str) -> None:
         """Write whole lines. Never raises."""
 
-    def reopen(self) -> None:
+    def reopen(self) -> object:
         """Open the file afresh: it has been rotated."""
 
 

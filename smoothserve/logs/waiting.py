@@ -1,18 +1,18 @@
 """Log lines that wait to be written, as bytes in a piece of memory that may be shared with the master.
 
-Where it is, the master writes what a worker that has died has left in it. The first two words say where what waits
-begins and ends in the rest; each store of a word is whole, so that it can be read at any time. Whoever writes does so
-on one thread, or under a lock.
+Where it is, the master writes what a worker that has died has left in it. Of the first words two say where what waits
+begins and ends in the rest, one how many lines have been lost; each store of a word is whole, so that it can be read at
+any time. Whoever writes does so on one thread, or under a lock.
 """
 
 import mmap
 
 #: How long such a piece of memory is.
 REGION_BYTES = 1024 * 1024
-_HEADER_BYTES = 16
+_HEADER_BYTES = 24
 #: What fits into it; beyond it lines are dropped, and counted.
 MAX_WAITING_BYTES = REGION_BYTES - _HEADER_BYTES
-_START, _END = range(2)
+_START, _END, _LOST = range(3)
 
 
 class WaitingLines:
@@ -66,9 +66,18 @@ class WaitingLines:
         self._words[_END] = 0
         self._words[_START] = 0
 
+    @property
+    def lost(self) -> int:
+        """How many lines had no room, or could not be written, since that was last said."""
+        return max(0, self._words[_LOST])
+
+    @lost.setter
+    def lost(self, count: int) -> None:
+        self._words[_LOST] = count
+
     def _bounds(self) -> tuple[int, int]:
         """Return where what waits begins and ends. A worker's application may have written anything over it."""
-        start, end = self._words
+        start, end, _ = self._words
         if 0 <= start <= end <= len(self._bytes):
             return start, end
         self.clear()

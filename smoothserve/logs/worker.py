@@ -76,7 +76,9 @@ class WorkerLogs:
         """Open the files afresh: they have been rotated."""
         self._handler.reopen()
         if self._access_file is not None:
-            self._access_file.reopen()
+            said = self._access_file.reopen()
+            if said:
+                self.error.warning("%s", said)
         if self._reopen_configured is not None:
             self._reopen_configured()
 

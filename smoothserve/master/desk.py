@@ -164,7 +164,7 @@ class Desk(Companion):
         return {**told, "control_socket": self.path}
 
     def _reload(self, session: Session, request: Line) -> None:
-        if self._seat.state.stopping:
+        if self._seat.state.ending:
             session.finish({"kind": ERROR, "message": "the server is stopping"})
             return
         self._seat.submit(events.HangupReceived(self._seat.now()))
@@ -194,7 +194,7 @@ class Desk(Companion):
 
     def _restart(self, session: Session, request: Line) -> None:
         del request
-        if self._seat.state.stopping:
+        if self._seat.state.ending:
             session.finish({"kind": ERROR, "message": "the server is stopping"})
             return
         try:
@@ -242,7 +242,7 @@ class Desk(Companion):
         if type(change) is not int or not 0 < abs(change) <= MAX_STEP:
             session.finish({"kind": ERROR, "message": f"change the number of workers by 1 to {MAX_STEP}"})
             return
-        if self._seat.state.stopping:
+        if self._seat.state.ending:
             session.finish({"kind": ERROR, "message": "the server is stopping"})
             return
         for _ in range(abs(change)):

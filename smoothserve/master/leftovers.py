@@ -43,9 +43,8 @@ class Leftovers:
         except OSError as error:
             self._log.warning(f"what a worker has not logged cannot be read: {error.strerror}")
             return
-        if lines:
+        if lines or lines.lost:
             if self._file is None:
                 self._file = LogFile("-", STDOUT)
                 self._log.add_sinks([self._file])
-            self._file.write(bytes(lines.first(len(lines))).decode("utf-8", "replace"))
-            lines.clear()
+            self._file.take_over(lines)

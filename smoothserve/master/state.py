@@ -89,6 +89,11 @@ class MasterState:
         return self._stop.under_way
 
     @property
+    def ending(self) -> bool:
+        """Whether a stop has been asked for: it is under way, or begins after `--shutdown-delay`."""
+        return self._stop.under_way or self._stop.begins_at is not None
+
+    @property
     def _at_rest(self) -> bool:
         """Whether no worker is wanted: from WINCH until a reload brings them back, and while nothing boots."""
         return self._waiting or (self.crew.resting and self.reload is None)

@@ -72,7 +72,7 @@ def build_status(seat: Seat, chronicle: Chronicle, *, app: str, started_at: floa
 def server_state(seat: Seat, chronicle: Chronicle) -> str:
     """Return the server's state in one word."""
     state = seat.state
-    if state.stopping:
+    if state.ending:
         return "stopping"
     if not state.served or (chronicle.ready_seconds is None):
         return "booting"

@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from smoothserve.control.channel import Channel, channel_pair
 from smoothserve.control.environment import worker_environment
 from smoothserve.control.launch import WorkerLaunch, write_launch
@@ -20,6 +18,7 @@ from smoothserve.control.scoreboard import Scoreboard
 from smoothserve.errors import VerbCode
 from smoothserve.logs.files import STDERR
 from smoothserve.serve import Prepared, prepare
+from smoothserve.verbs.output import say
 
 _END_TIMEOUT = 5.0
 
@@ -36,18 +35,18 @@ def check_application(flags: Mapping[str, Any], config: str | None, *, as_json: 
     app = prepared.settings.app
     if isinstance(said, Ready):
         if as_json:
-            click.echo(f'{{"result": "ok", "interface": "{said.interface}", "seconds": {seconds:.3f}}}')
+            say(f'{{"result": "ok", "interface": "{said.interface}", "seconds": {seconds:.3f}}}')
         else:
-            click.echo(f"ok: {app} boots ({said.interface}) in {seconds:.2f} s")
+            say(f"ok: {app} boots ({said.interface}) in {seconds:.2f} s")
         return VerbCode.DONE
     reason = said.reason if isinstance(said, Failed) else str(said)
     trace = said.traceback if isinstance(said, Failed) else ""
     if as_json:
-        click.echo(json.dumps({"result": "refused", "reason": reason, "traceback": trace}))
+        say(json.dumps({"result": "refused", "reason": reason, "traceback": trace}))
         return VerbCode.REFUSED
     if trace:
-        click.echo(trace.rstrip(), err=True)
-    click.echo(f"smoothserve: error: {app} does not boot: {reason}", err=True)
+        say(trace.rstrip(), err=True)
+    say(f"smoothserve: error: {app} does not boot: {reason}", err=True)
     return VerbCode.REFUSED
 
 

@@ -15,6 +15,7 @@ from smoothserve.control.operator import PROGRESS
 from smoothserve.errors import VERB_CODES, SettingsError, SmoothserveError, VerbCode
 from smoothserve.verbs.client import Server, SilentError, find_server
 from smoothserve.verbs.connections import list_connections, render_connections, render_silent
+from smoothserve.verbs.output import is_terminal, say, show, unread
 from smoothserve.verbs.reload import reload, render_report
 from smoothserve.verbs.status import render_status
 
@@ -74,9 +75,9 @@ def _reload(server: Server, *, wait_drained: bool, no_wait: bool, timeout: float
     wait = "drained" if wait_drained else "none" if no_wait else "finished"
     code, report = reload(server, wait=wait, timeout=timeout, as_json=as_json)
     if as_json:
-        click.echo(json.dumps(report))
+        say(json.dumps(report))
     else:
-        click.echo(render_report(report), err=code is not VerbCode.DONE)
+        say(render_report(report), err=code is not VerbCode.DONE)
     return code
 
 
@@ -89,7 +90,7 @@ def _stop(server: Server, *, now: bool, timeout: float, as_json: bool) -> int:
     with contextlib.suppress(SilentError):  # in time it has not ended: that is said below
         for line in server.ask("stop", now=now, timeout=timeout or None):
             if not as_json and line.get("kind") == PROGRESS:
-                click.echo(f"stopping pid {pid}, {line['in_hand']} requests in hand", err=True)
+                say(f"stopping pid {pid}, {line['in_hand']} requests in hand", err=True)
     while _runs(pid):
         if deadline is not None and time.monotonic() >= deadline:
             return _told(
@@ -134,7 +135,7 @@ def _new_status(server: Server, instance: str) -> dict[str, Any] | None:
 
 
 def _told(report: dict[str, Any], text: str, code: VerbCode, as_json: bool) -> int:
-    click.echo(json.dumps(report) if as_json else text, err=not as_json and code is not VerbCode.DONE)
+    say(json.dumps(report) if as_json else text, err=not as_json and code is not VerbCode.DONE)
     return code
 
 
@@ -157,22 +158,24 @@ def _runs(pid: int) -> bool:
 
 def _status(server: Server, *, watch: bool, interval: float, as_json: bool) -> int:
     if not watch:
-        _show_status(server, "", as_json=as_json)
-        return VerbCode.DONE
+        return _show_status(server, "", as_json=as_json)
     # On a terminal each one takes the place of the one before.
-    head = "\x1b[H\x1b[2J" if not as_json and sys.stdout.isatty() else ""
+    head = "\x1b[H\x1b[2J" if not as_json and is_terminal(sys.stdout) else ""
     try:
-        while True:
-            _show_status(server, head, as_json=as_json)
+        while not unread():
+            code = _show_status(server, head, as_json=as_json)
+            if code is not VerbCode.DONE:
+                return code
             time.sleep(interval)
     except KeyboardInterrupt:  # that is how one ends it, whatever it is at
-        return VerbCode.DONE
+        pass
+    return VerbCode.DONE
 
 
-def _show_status(server: Server, head: str, *, as_json: bool) -> None:
+def _show_status(server: Server, head: str, *, as_json: bool) -> VerbCode:
     told = server.tell("status")
     told.pop("kind", None)
-    click.echo(head + (json.dumps(told) if as_json else render_status(told)))
+    return show(head + (json.dumps(told) if as_json else render_status(told)))
 
 
 # connections
@@ -181,12 +184,11 @@ def _show_status(server: Server, head: str, *, as_json: bool) -> None:
 def _connections(server: Server, *, limit: int, sort: str, as_json: bool) -> int:
     listing = list_connections(server, limit=limit, sort=sort)
     if as_json:
-        click.echo(json.dumps({"connections": listing.connections, "total": listing.total, "silent": listing.silent}))
-        return VerbCode.DONE
-    click.echo(render_connections(listing, sort))
+        return show(json.dumps({"connections": listing.connections, "total": listing.total, "silent": listing.silent}))
+    code = show(render_connections(listing, sort))
     for line in render_silent(listing):
-        click.echo(line, err=True)
-    return VerbCode.DONE
+        say(line, err=True)
+    return code
 
 
 # workers
@@ -206,15 +208,16 @@ def _dump(server: Server, *, target: str, as_json: bool) -> int:
     if target != "all" and not (target.isascii() and target.isdecimal()):
         raise SettingsError(f"dump {target}: name a worker's process number, or all")
     dumps = []
+    code = VerbCode.DONE
     for line in server.ask("dump", pid=None if target == "all" else int(target)):
         if line.get("kind") != PROGRESS:
             break
         dumps.append({name: line[name] for name in ("pid", "slot", "stacks")})
         if not as_json:
-            click.echo(f"worker in slot {line['slot']}, pid {line['pid']}\n{line['stacks']}")
+            code = show(f"worker in slot {line['slot']}, pid {line['pid']}\n{line['stacks']}")
     if as_json:
-        click.echo(json.dumps(dumps))
-    return VerbCode.DONE if dumps else VerbCode.REFUSED
+        code = show(json.dumps(dumps))
+    return code if dumps else VerbCode.REFUSED
 
 
 COMMANDS: dict[str, click.Command] = {

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from smoothserve.control.operator import PROGRESS, Line
 from smoothserve.errors import VerbCode
 from smoothserve.verbs.client import Server, SilentError
+from smoothserve.verbs.output import is_terminal, write
 
 _CODES = {
     "finished": VerbCode.DONE,
@@ -23,7 +24,7 @@ _BAR_WIDTH = 24
 class Progress:
     """Draws what has become of the slots: a bar on a terminal, a line for each step elsewhere."""
 
-    out: TextIO
+    out: TextIO | None
     terminal: bool
     served: set[int] = field(default_factory=set)
 
@@ -37,16 +38,14 @@ class Progress:
             done = min(len(self.served), slots)
             filled = _BAR_WIDTH * done // max(slots, 1)
             bar = "#" * filled + "." * (_BAR_WIDTH - filled)
-            self.out.write(f"\r\x1b[K[{bar}] {done}/{slots} {text}")
+            write(f"\r\x1b[K[{bar}] {done}/{slots} {text}", self.out)
         else:
-            self.out.write(f"{text}\n")
-        self.out.flush()
+            write(f"{text}\n", self.out)
 
     def clear(self) -> None:
         """Make room for the result."""
         if self.terminal:
-            self.out.write("\r\x1b[K")
-            self.out.flush()
+            write("\r\x1b[K", self.out)
 
     def _text(self, line: Line) -> str:
         if "slot" not in line:
@@ -59,7 +58,7 @@ def reload(server: Server, *, wait: str, timeout: float, as_json: bool) -> tuple
 
     Returns the exit code and the report.
     """
-    progress = Progress(sys.stderr, sys.stderr.isatty())
+    progress = Progress(sys.stderr, is_terminal(sys.stderr))
     deadline = time.monotonic() + timeout if timeout else None
     late = VerbCode.TIMED_OUT, {"result": "timed-out", "reason": f"not over within {timeout:g} s, it goes on"}
     answer: dict[str, Any] = {}

@@ -6,11 +6,12 @@ import time
 
 import pytest
 
+from smoothserve.errors import VerbCode
 from tests.process.directory import AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
 from tests.process.processes import wait_until
-from tests.process.test_verbs import told
+from tests.process.test_verbs import told, verb
 from tests.process.test_watchdog import BLOCKS_THREAD
 
 
@@ -102,6 +103,19 @@ def test_after_term_health_is_503_while_everything_is_served_for_the_delay(
     assert answer(server, "/livez") == (200, b"ok\n")
     assert server.wait_exit() == 0
     assert 3 <= time.monotonic() - began < 15
+
+
+def test_what_is_to_stop_after_the_delay_says_so_and_takes_no_orders(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--shutdown-delay", "600")
+    server.process.terminate()
+    server.wait_log("stopping: TERM")
+    assert told(server)["state"] == "stopping"
+    for order in (("restart",), ("reload",), ("workers", "+1")):
+        result = verb(*order, "--pid", str(server.pid))
+        assert (result.returncode, result.stdout) == (VerbCode.REFUSED, ""), order
+        assert "the server is stopping" in result.stderr
+    assert verb("stop", "--now", "--pid", str(server.pid)).returncode == VerbCode.DONE
+    assert server.wait_exit() == 0
 
 
 def test_a_second_interrupt_does_not_wait_for_the_delay(serve: Serve, directory: AppDirectory) -> None:

@@ -204,6 +204,51 @@ def test_a_worker_whose_loop_is_blocked_shows_as_stuck(serve: Serve, directory: 
     wait_until(lambda: told(server)["workers"][0]["state"] == "serving", 30, "it to serve again")
 
 
+def unwritable(server: Server, *arguments: str, to: str) -> tuple[int, str]:
+    """Run a verb whose output goes to a full disk, a closed descriptor, or a reader that leaves after a line."""
+    command = f"{sys.executable} -m smoothserve {' '.join(arguments)} --pid {server.pid}"
+    line = {
+        "full": f"{command} >/dev/full",
+        "closed": f"{command} >&- 2>&-",
+        "left": f"({command}; echo $? >&3) | true",
+    }
+    script = f"exec 3>&1; {line[to]}" + ("" if to == "left" else "; echo $? >&3")
+    environment = clean_environ({})
+    result = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, check=False, timeout=90, env=environment
+    )
+    return int(result.stdout.split()[-1]), result.stderr
+
+
+@pytest.mark.parametrize("to", ["full", "closed", "left"])
+def test_what_a_verb_has_done_is_told_by_its_code_also_where_it_cannot_print(
+    serve: Serve, directory: AppDirectory, to: str
+) -> None:
+    server = serve(directory, "--workers", "1", "--soak-interval", "0")
+    server.tracebacks_expected = True
+    code, errors = unwritable(server, "reload", to=to)
+    assert code == VerbCode.DONE, errors
+    assert "Traceback" not in errors
+    assert ("the output could not be written: No space left on device" in errors) == (to == "full")
+    assert unwritable(server, "workers", "+1", "--json", to=to)[0] == VerbCode.DONE
+    assert len(told(server)["workers"]) == 2
+    code, errors = unwritable(server, "status", to=to)
+    assert code == (VerbCode.DONE if to == "left" else VerbCode.UNWRITTEN), errors
+    assert "Traceback" not in errors
+    directory.deploy("2", before=BROKEN["raises at import"])
+    assert unwritable(server, "reload", "--json", to=to)[0] == VerbCode.REFUSED
+
+
+def test_status_that_is_watched_ends_when_its_reader_does(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory, "--workers", "1")
+    command = f"{sys.executable} -m smoothserve status --watch --interval 0.1 --pid {server.pid} | head -1"
+    result = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60, env=clean_environ({})
+    )
+    assert "smoothserve" in result.stdout
+    assert result.stderr == ""
+
+
 def test_workers_can_be_more_and_fewer(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory)
     assert verb("workers", "+2", "--pid", str(server.pid)).stdout == "workers: 3\n"

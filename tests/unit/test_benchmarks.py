@@ -1,5 +1,6 @@
 """The benchmarks judge rightly: what has become dearer, what is promised; and their page is a page."""
 
+import asyncio
 import json
 
 import pytest
@@ -33,6 +34,16 @@ def test_every_micro_case_has_a_baseline() -> None:
     recorded = json.loads(BASELINE.read_text())
     assert list(recorded["instructions"]) == list(micro_cases.CASES)
     assert all(count > 0 for count in recorded["instructions"].values())
+
+
+@pytest.mark.parametrize("name", list(micro_cases.CASES))
+def test_every_micro_case_can_be_run_as_often_as_it_is(name: str) -> None:
+    async def scenario() -> None:
+        run = micro_cases.CASES[name]()
+        for _ in range(micro_cases.WARM_UP + micro_cases.TIMES):
+            run()
+
+    asyncio.run(scenario())
 
 
 def test_a_ratio_is_taken_within_a_round() -> None:

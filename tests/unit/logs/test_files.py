@@ -127,6 +127,48 @@ def test_beyond_a_bound_lines_are_dropped_and_counted() -> None:
     os.close(writer)
 
 
+def test_the_line_about_lost_ones_needs_no_other_line_to_come() -> None:
+    reader, writer = os.pipe()
+    file = LogFile("-", writer)
+    for _ in range(MAX_WAITING_BYTES // 1024 + 100):
+        file.write("x" * 1023 + "\n")
+    os.set_blocking(reader, False)
+    text = b""
+    while file.waiting_bytes or b"lost" not in text:
+        with contextlib.suppress(BlockingIOError):
+            text = text[-200:] + os.read(reader, 65536)
+        file.flush()
+    assert b"log lines were lost" in text
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_another_process_has_left_is_written_with_what_it_has_lost() -> None:
+    reader, writer = os.pipe()
+    left = WaitingLines()
+    left.add(b"one\ntwo\n")
+    left.lost = 3
+    file = LogFile("-", writer)
+    file.take_over(left)
+    assert os.read(reader, 1000) == b"one\ntwo\n[3 log lines were lost: nobody read them, or the disk was full]\n"
+    assert (len(left), left.lost, file.waiting_bytes) == (0, 0, 0)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_another_process_has_left_and_has_no_room_here_is_counted() -> None:
+    reader, writer = os.pipe()
+    left, waiting = WaitingLines(), WaitingLines()
+    file = LogFile("-", writer, waiting=waiting)
+    while not waiting.lost:
+        file.write("x" * 1023 + "\n")
+    left.add(b"nineteen characters\n" * 100)
+    file.take_over(left)
+    assert (len(left), waiting.lost) == (0, 101)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_reader_that_is_gone_costs_lines_only() -> None:
     reader, writer = os.pipe()
     os.close(reader)

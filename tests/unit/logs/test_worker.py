@@ -97,6 +97,20 @@ def test_both_files_are_opened_afresh(tmp_path: Path) -> None:
     assert (tmp_path / "access.log").exists()
 
 
+def test_an_access_log_that_cannot_be_opened_afresh_is_told_in_the_error_log(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    errors = open_error_log(str(tmp_path / "error.log"), "info")
+    one = WorkerLogs(errors=errors, level="info", access_file=str(tmp_path / "logs" / "access.log"))
+    (tmp_path / "logs").rename(tmp_path / "old")
+    one.reopen()
+    text = (tmp_path / "error.log").read_text()
+    assert "[WARNING] the log file" in text
+    assert "its directory does not exist: create it; writing on to the old one" in text
+    assert one.access is not None
+    one.access.note(None, Request(), Response(), 0.1)
+    assert '"GET /a?b=c HTTP/1.1" 200 5' in (tmp_path / "old" / "access.log").read_text()
+
+
 def test_without_an_access_log_there_is_none(tmp_path: Path) -> None:
     one = logs(tmp_path, access=False)
     assert one.access is None
