@@ -173,7 +173,7 @@ class ASGIExchange:
         self._sends = 0
         self._turn_ends = 0.0
         self._parts: list[bytes] | None = None
-        self._parts_size = 0
+        self._parts_size: int  # of `_parts`, where there are any
 
     # from the connection
 

@@ -81,7 +81,8 @@ class FramedCodec:
 
     def take_known(self, data: bytes) -> Request | None:
         """Take bytes that are just one request, whole and without a body, which has been read before."""
-        if self._state != _HEAD or self._held:
+        # Looking for it hashes it: not a body that has come along.
+        if self._state != _HEAD or self._held or len(data) > MAX_REMEMBERED_BYTES:
             return None
         request = self._heads.get(data)
         if (
