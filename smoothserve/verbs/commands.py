@@ -19,7 +19,7 @@ from smoothserve.verbs.reload import reload, render_report
 from smoothserve.verbs.status import render_status
 
 _POLL_INTERVAL = 0.1
-_CODES = "Exit codes: " + "; ".join(f"{code.value} {text}" for code, text in VERB_CODES.items()) + "."
+_CODES = "Exit codes: " + ". ".join(f"{code.value} {text.replace('`', '')}" for code, text in VERB_CODES.items()) + "."
 
 
 def _target_options() -> list[click.Parameter]:
