@@ -157,6 +157,19 @@ def test_a_reload_that_takes_longer_than_the_timeout_exits_4_and_goes_on(serve: 
     server.wait_reload("finished")
 
 
+def test_a_reload_whose_verb_is_interrupted_goes_on_and_the_verb_says_so(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    directory.deploy("2", before="import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n")
+    with OnTerminal("reload", "--pid", str(server.pid)) as screen:
+        screen.wait_seen("worker 2 boots")
+        assert screen.end(signal.SIGINT) == ExitCode.INTERRUPTED
+    last = screen.seen().splitlines()[-1]
+    text = "reload interrupted: generation 2: the reload goes on; smoothserve status tells how it ended"
+    assert last.endswith(text)
+    (directory.path / "go").touch()
+    server.wait_reload("finished")
+
+
 def test_a_reload_asked_for_amid_another_waits_for_the_code_it_is_for(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory, "--workers", "2")
     assert verb("reload", "--no-wait", "--pid", str(server.pid)).returncode == VerbCode.DONE
