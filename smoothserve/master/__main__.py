@@ -30,7 +30,6 @@ from smoothserve.master.herald import Herald
 from smoothserve.master.listing import ConnectionLists
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
 from smoothserve.master.policy import Policy
-from smoothserve.master.report import count
 from smoothserve.master.side import SideProcess
 from smoothserve.master.signals import SIGNALS, SignalInbox
 from smoothserve.master.spawn import Origin, Recipe
@@ -44,6 +43,7 @@ from smoothserve.settings import Settings, changed_needing_restart, keep_needing
 from smoothserve.settings.development import for_development, watched_directories
 from smoothserve.settings.resolve import load_settings
 from smoothserve.settings.sources import unknown_variables
+from smoothserve.words import count
 
 if TYPE_CHECKING:
     from smoothserve.logs.master import MasterLogs

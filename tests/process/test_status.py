@@ -214,6 +214,16 @@ def test_slots_whose_workers_do_not_boot_any_more_are_shown_with_when_and_why(
     assert told(server)["waiting"] == []
 
 
+def test_one_of_a_kind_is_told_in_the_singular_when_a_server_stops(serve: Serve, waiting: AppDirectory) -> None:
+    server = serve(waiting, "--graceful-timeout", "0.3")
+    with ExitStack() as stack:
+        connect(server, stack, WAIT)
+        wait_counted(server, in_hand=1)
+        result = verb("stop", "--pid", str(server.pid))
+    assert result.stderr == f"stopping pid {server.pid}, 1 request in hand\n"
+    assert "the drain deadline has passed: 1 request dropped, 1 call cut\n" in server.log()
+
+
 def test_requests_per_second_are_those_that_clients_see(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory)
     with Load(server.target, get_and_post(2, think=(0.02, 0.04))) as load:
