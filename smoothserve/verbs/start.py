@@ -57,13 +57,26 @@ def start_in_background(
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     log_lines = _read_log(settings.error_logfile, begins_at)
-    reason = f"it did not come up (exit code {code}); its log: {settings.error_logfile}"
+    reason = f"{_what_became(code)}; its log: {settings.error_logfile}"
     if as_json:
         click.echo(json.dumps({"result": "refused", "reason": reason, "traceback": log_lines}))
     else:
         sys.stderr.write(log_lines)
         click.echo(f"smoothserve: error: {reason}", err=True)
     return code if code > 0 else ExitCode.BOOT_FAILED
+
+
+def _what_became(code: int) -> str:
+    """Say why a server is not there, from its exit code, or minus the signal that killed it."""
+    if code == ExitCode.STOPPED:
+        return "it was stopped while it booted"
+    if code > 0:
+        return f"it did not come up (exit code {code})"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"it was killed by {name} while it booted"
 
 
 def _open_log(path: str) -> int:

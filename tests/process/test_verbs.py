@@ -387,6 +387,29 @@ def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None
         assert not (directory.path / "smoothserve.pid").exists()
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGTERM, "it was stopped while it booted"),
+        (signal.SIGKILL, "it was killed by SIGKILL while it booted"),
+    ],
+)
+def test_start_d_says_in_words_that_the_server_was_ended_while_it_booted(
+    directory: AppDirectory, number: signal.Signals, words: str
+) -> None:
+    directory.deploy("1", before="import time\ntime.sleep(60)\n")
+    path = directory.path / "smoothserve.pid"
+    command = [sys.executable, "-m", "smoothserve", "start", "-d", "app:app", "--bind", "127.0.0.1:0"]
+    with daemon(directory):
+        start = subprocess.Popen(command, cwd=directory.path, stderr=subprocess.PIPE, text=True, env=clean_environ({}))
+        log = directory.path / "smoothserve.log"
+        wait_until(lambda: log.exists() and "listening on" in log.read_text(), 30, "the server to boot")
+        os.kill(int(path.read_text()), number)
+        _, said = start.communicate(timeout=60)
+    assert start.returncode == ExitCode.BOOT_FAILED
+    assert said.endswith(f"smoothserve: error: {words}; its log: {log}\n")
+
+
 def test_what_is_no_process_number_is_refused_by_the_desk(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory)
     desk = client.Server(told(server)["control_socket"])
