@@ -231,6 +231,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     command, program = command or make_command(), PROGRAM
     defect: ExitCode | VerbCode = ExitCode.INTERNAL
+    hint = _verb_hint(arguments)
     if arguments and arguments[0] in VERBS:
         defect = VerbCode.DEFECT  # what a script would take for a refused reload is none
         command, program = verb_commands()[arguments[0]], f"{PROGRAM} {arguments[0]}"
@@ -238,11 +239,11 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     try:
         code = command.main(arguments, prog_name=program, standalone_mode=False)
     except SmoothserveError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error) + (hint if error.exit_code == ExitCode.USAGE else ""), error.exit_code)
     except click.NoSuchOption as error:
-        return _fail(_no_such_option(error.option_name, command), ExitCode.USAGE)
+        return _fail(_no_such_option(error.option_name, command) + hint, ExitCode.USAGE)
     except click.ClickException as error:
-        return _fail(_one_line(error.format_message()), ExitCode.USAGE)
+        return _fail(_one_line(error.format_message()) + hint, ExitCode.USAGE)
     except click.Abort:
         return ExitCode.INTERRUPTED
     except Exception:  # noqa: BLE001 - whatever it is, it is ours
@@ -267,6 +268,13 @@ def _no_such_option(name: str, command: click.Command) -> str:
     known = [flag for one in command.params for flag in (*one.opts, *one.secondary_opts) if flag.startswith("--")]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     return f"no option {name}: " + (f"did you mean {near[0]}?" if near else "smoothserve --help lists them all")
+
+
+def _verb_hint(arguments: Sequence[str]) -> str:
+    """Return what to add to a mistake where the first word may be a verb that is mistyped."""
+    word = arguments[0] if arguments else ""
+    near = [] if ":" in word or word in VERBS else difflib.get_close_matches(word, VERBS, n=1, cutoff=0.7)
+    return f'; did you mean the verb "{near[0]}"?' if near else ""
 
 
 def _verb_message(verb: str) -> str:

@@ -47,13 +47,14 @@ class VerbCode(IntEnum):
     DEFECT = 7
 
 
+#: `reference/verbs.md` has them in the same words.
 VERB_CODES: dict[VerbCode, str] = {
-    VerbCode.DONE: "done: new code serves in every slot, the server has stopped, the code would boot, ...",
+    VerbCode.DONE: "done: new code serves in every slot; the server has stopped; the code would boot",
     VerbCode.REFUSED: "refused: the server is as it was, the reason (and the application's traceback) was printed",
-    VerbCode.USAGE: "a bad option or value, or several servers of this user's and none was named",
-    VerbCode.MIXED: "mixed: some slots have new code and some the old; the next reload tries again",
-    VerbCode.TIMED_OUT: "not over within `--timeout`: it goes on in the server",
-    VerbCode.NO_SERVER: "no server was found, or it does not answer",
+    VerbCode.USAGE: "a bad option or value, or several servers and none was named",
+    VerbCode.MIXED: "mixed: some slots have new code, some the old; the next reload tries again",
+    VerbCode.TIMED_OUT: "not over within `--timeout`, or not answered within 10 s: it goes on in the server",
+    VerbCode.NO_SERVER: "no server was found, or it has ended",
     VerbCode.UNWRITTEN: "what `status`, `connections` or `dump` was asked for could not be written: the disk is full",
     VerbCode.DEFECT: "a defect in smoothserve itself: the traceback was printed",
 }

@@ -18,7 +18,7 @@ from smoothserve.control.identity import Identity, find_group, find_identity, fi
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import MasterLaunch, read_launch, write_launch
 from smoothserve.control.scoreboard import anonymous_file
-from smoothserve.errors import ExitCode, SmoothserveError
+from smoothserve.errors import BindError, ExitCode, SmoothserveError
 from smoothserve.logs.files import STDERR, LogFile
 from smoothserve.logs.lines import Level, Log, parse_level
 from smoothserve.logs.standard import open_standard_streams
@@ -30,7 +30,6 @@ from smoothserve.master.herald import Herald
 from smoothserve.master.listing import ConnectionLists
 from smoothserve.master.pidfile import PROCESS_NAME, PidFile
 from smoothserve.master.policy import Policy
-from smoothserve.master.report import count
 from smoothserve.master.side import SideProcess
 from smoothserve.master.signals import SIGNALS, SignalInbox
 from smoothserve.master.spawn import Origin, Recipe
@@ -44,6 +43,7 @@ from smoothserve.settings import Settings, changed_needing_restart, keep_needing
 from smoothserve.settings.development import for_development, watched_directories
 from smoothserve.settings.resolve import load_settings
 from smoothserve.settings.sources import unknown_variables
+from smoothserve.words import count
 
 if TYPE_CHECKING:
     from smoothserve.logs.master import MasterLogs
@@ -99,7 +99,7 @@ def serve(launch: MasterLaunch, settings: Settings, log: Log, inbox: SignalInbox
     dumper = Dumper(lambda: dump_fd)
     lists = ConnectionLists()
     desk = Desk(settings.control_socket, app=settings.app, check=lambda: _load(launch), dumper=dumper, lists=lists)
-    metrics = open_listener(parse_bind(settings.metrics_bind), settings.backlog) if settings.metrics_bind else None
+    metrics = _listen_for_metrics(settings)
     if metrics is not None:
         log.info(f"metrics at {metrics.name}/metrics")  # noqa: G004 - not the logging package's log
     supervisor = Supervisor(
@@ -281,6 +281,15 @@ def _listen(settings: Settings) -> list[Listener]:
         for listener in listeners:
             listener.name = listener.name.replace("http://", "https://", 1)
     return listeners
+
+
+def _listen_for_metrics(settings: Settings) -> Listener | None:
+    if not settings.metrics_bind:
+        return None
+    try:
+        return open_listener(parse_bind(settings.metrics_bind), settings.backlog)
+    except BindError as error:
+        raise BindError(f"--metrics-bind: {error}") from None
 
 
 def _unix_access(settings: Settings) -> UnixAccess:

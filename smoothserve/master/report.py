@@ -7,6 +7,7 @@ from smoothserve.control.scoreboard import Counter
 from smoothserve.logs.lines import Log
 from smoothserve.master import actions
 from smoothserve.master.tally import Tally
+from smoothserve.words import count
 
 
 class WorkerFacts(Protocol):
@@ -169,8 +170,3 @@ class Reporter:
         if facts is None:
             return f"worker {worker}"
         return f"worker {worker} (pid {facts.pid}, slot {facts.slot}, generation {facts.generation})"
-
-
-def count(number: int, noun: str) -> str:
-    """Render a number of things: `1 worker`, `2 workers`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

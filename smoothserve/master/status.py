@@ -10,7 +10,7 @@ from smoothserve.control.operator import OPERATOR_VERSION
 from smoothserve.control.scoreboard import Counter
 from smoothserve.master.chronicle import Chronicle
 from smoothserve.master.companion import Seat, WorkerProcess
-from smoothserve.master.crew import Phase, Worker
+from smoothserve.master.crew import ALIVE, Phase, Worker
 
 #: Seconds without a turn of the loop after which a worker shows as stuck.
 STUCK_AFTER = 5.0
@@ -57,6 +57,7 @@ def build_status(seat: Seat, chronicle: Chronicle, *, app: str, started_at: floa
         "workers_wanted": len(state.crew.wanted()),
         "workers_serving": len(state.crew.acceptors()),
         "workers": workers,
+        "waiting": waiting_slots(seat, chronicle),
         "totals": totals,
         "measures": {**render_measures(seat.tally.measured()), "dropped": seat.tally.dropped_by_reason()},
         "reload": {"generation": reload.generation, "seconds": round(now - reload.began_at, 3)} if reload else None,
@@ -82,7 +83,31 @@ def server_state(seat: Seat, chronicle: Chronicle) -> str:
         return "resting"
     if len({one.generation for one in state.crew.acceptors()}) > 1:
         return "mixed"
-    return "serving"
+    return "serving" if state.crew.acceptors() else "down"
+
+
+def waiting_slots(seat: Seat, chronicle: Chronicle) -> list[dict[str, Any]]:
+    """Return what there is to tell of the slots that want a worker and have none that serves or boots."""
+    state, now = seat.state, seat.now()
+    if state.stopping or state.crew.resting:
+        return []
+    held = {
+        process.slot
+        for process in seat.processes()
+        if (found := state.crew.workers.get(process.number)) is not None and found.phase in ALIVE
+    }
+    return [
+        {
+            "slot": slot.index,
+            "generation": slot.generation,
+            "state": "waits",
+            # None: for a reload that is under way, or for a change of files.
+            "respawns_in": None if slot.respawn_at is None else round(max(0.0, slot.respawn_at - now), 1),
+            "last_error": chronicle.slot_errors.get(slot.index),
+        }
+        for slot in state.crew.wanted()
+        if slot.index not in held
+    ]
 
 
 def _worker(seat: Seat, chronicle: Chronicle, process: WorkerProcess, worker: Worker, now: float) -> dict[str, Any]:

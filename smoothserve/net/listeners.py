@@ -188,7 +188,7 @@ def _remove_stale(address: UnixAddress) -> None:
             return
         except BlockingIOError:  # its queue is full: somebody listens
             pass
-    raise _InUseError(f"cannot listen on {address}: another server listens there: stop it or choose another --bind")
+    raise _InUseError(f"cannot listen on {address}: another server listens there: stop it or choose another address")
 
 
 def _adopt(address: FdAddress, backlog: int) -> Listener:
@@ -232,7 +232,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 def _bind_error(address: Address, error: OSError) -> BindError:
     what = f"cannot listen on {address}"
     if error.errno == errno.EADDRINUSE:
-        return _InUseError(f"{what}: it is in use: is another server running? stop it or choose another --bind")
+        return _InUseError(f"{what}: it is in use: is another server running? stop it or choose another address")
     if error.errno in {errno.EACCES, errno.EPERM}:
         if isinstance(address, TcpAddress):
             return BindError(f"{what}: not permitted: ports below 1024 need privileges: choose a higher one")
@@ -240,7 +240,7 @@ def _bind_error(address: Address, error: OSError) -> BindError:
     if error.errno == errno.EADDRNOTAVAIL:
         return BindError(f"{what}: this machine does not have that address: choose one it has, or 0.0.0.0")
     if error.errno == errno.EAFNOSUPPORT:
-        return BindError(f"{what}: this machine does not speak that kind of address: choose another --bind")
+        return BindError(f"{what}: this machine does not speak that kind of address: choose another address")
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return BindError(f"{what}: its directory does not exist: create it or choose another path")
     return BindError(f"{what}: {error.strerror or error}")

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import cast
 
 from smoothserve.protocol.memory import make_memory
+from smoothserve.words import count
 
 
 class InvalidResponseError(ValueError):
@@ -295,12 +296,12 @@ class Response:
         if left is not None:
             size = len(data)
             if size > left:
-                self.error = f"the body is longer than its Content-Length, by {size - left} bytes or more"
+                self.error = f"the body is longer than its Content-Length, by {count(size - left, 'byte')} or more"
                 self.keep_alive = False
                 data = data[:left]
                 size = left
             elif not more and size < left:
-                self.error = f"the body is {left - size} bytes shorter than its Content-Length"
+                self.error = f"the body is {count(left - size, 'byte')} shorter than its Content-Length"
                 self.keep_alive = False
             self._left = left - size
             self.bytes_sent += size

@@ -50,7 +50,7 @@ class Server:
                 sock.sendall(render_line({"version": OPERATOR_VERSION, "verb": verb, **request}))
                 yield from _lines(sock)
             except TimeoutError:
-                raise SilentError(f"the server does not answer: {self.path}") from None
+                raise SilentError(_silent(self.path)) from None
             except (ConnectionError, BrokenPipeError):
                 return
 
@@ -67,10 +67,17 @@ def _connect(path: str) -> socket.socket:
     sock.settimeout(ANSWER_TIMEOUT)
     try:
         sock.connect(path)
+    except (TimeoutError, BlockingIOError):  # it is there, and its queue is full: it has stopped taking connections
+        sock.close()
+        raise SilentError(_silent(path)) from None
     except OSError as error:
         sock.close()
         raise NoServerError(_why_no_server(path, error)) from None
     return sock
+
+
+def _silent(path: str) -> str:
+    return f"the server does not answer: {path}"
 
 
 def _why_no_server(path: str, error: OSError) -> str:
@@ -154,8 +161,10 @@ def _read_pid(path: str) -> int:
 def _is_alive(path: str) -> bool:
     try:
         _connect(path).close()
-    except SmoothserveError:
+    except NoServerError:
         return False
+    except SilentError:
+        pass
     return True
 
 

@@ -18,9 +18,10 @@ from smoothserve.verbs.connections import list_connections, render_connections, 
 from smoothserve.verbs.output import is_terminal, say, show, unread
 from smoothserve.verbs.reload import reload, render_report
 from smoothserve.verbs.status import render_status
+from smoothserve.words import count
 
 _POLL_INTERVAL = 0.1
-_CODES = "Exit codes: " + "; ".join(f"{code.value} {text}" for code, text in VERB_CODES.items()) + "."
+_CODES = "Exit codes: " + ". ".join(f"{code.value} {text.replace('`', '')}" for code, text in VERB_CODES.items()) + "."
 
 
 def _target_options() -> list[click.Parameter]:
@@ -90,7 +91,7 @@ def _stop(server: Server, *, now: bool, timeout: float, as_json: bool) -> int:
     with contextlib.suppress(SilentError):  # in time it has not ended: that is said below
         for line in server.ask("stop", now=now, timeout=timeout or None):
             if not as_json and line.get("kind") == PROGRESS:
-                say(f"stopping pid {pid}, {line['in_hand']} requests in hand", err=True)
+                say(f"stopping pid {pid}, {count(line['in_hand'], 'request')} in hand", err=True)
     while _runs(pid):
         if deadline is not None and time.monotonic() >= deadline:
             return _told(
@@ -116,7 +117,9 @@ def _restart(server: Server, *, timeout: float, as_json: bool) -> int:
     while True:
         after = _new_status(server, before["instance"])
         if after is not None:
-            text = f"restarted: pid {after['pid']}, {after['workers_serving']} workers serve {after['app']}"
+            serving = after["workers_serving"]
+            workers = f"{count(serving, 'worker')} {'serves' if serving == 1 else 'serve'}"
+            text = f"restarted: pid {after['pid']}, {workers} {after['app']}"
             return _told({"result": "restarted", "pid": after["pid"]}, text, VerbCode.DONE, as_json)
         if not _runs(pid):
             text = "the server has ended: it did not come up again, the reason is in its error log"

@@ -8,6 +8,7 @@ from smoothserve.control.operator import PROGRESS
 from smoothserve.errors import NoServerError
 from smoothserve.verbs.client import Server
 from smoothserve.verbs.status import render_age, render_table
+from smoothserve.words import count
 
 _COLUMNS = ("slot", "worker", "kind", "age", "state", "requests", "in", "out", "client", "in progress")
 _KINDS = {"http": "HTTP", "websocket": "WebSocket"}
@@ -60,7 +61,7 @@ def render_silent(listing: Listing) -> list[str]:
     """Say which workers have not answered."""
     return [
         f"worker {one['worker']} (slot {one['slot']}, pid {one['pid']}) is stuck: it does not answer, {_since(one)}; "
-        f"it holds {one['connections']} connections. Its stacks: smoothserve dump {one['pid']}"
+        f"it holds {count(one['connections'], 'connection')}. Its stacks: smoothserve dump {one['pid']}"
         for one in listing.silent
     ]
 

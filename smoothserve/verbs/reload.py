@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from smoothserve.control.operator import PROGRESS, Line
-from smoothserve.errors import VerbCode
+from smoothserve.errors import ExitCode, VerbCode
 from smoothserve.verbs.client import Server, SilentError
 from smoothserve.verbs.output import is_terminal, write
 
@@ -53,26 +53,30 @@ class Progress:
         return f"slot {line['slot']}: worker {line['worker']} {line['state']}"
 
 
-def reload(server: Server, *, wait: str, timeout: float, as_json: bool) -> tuple[VerbCode, dict[str, Any]]:
+def reload(server: Server, *, wait: str, timeout: float, as_json: bool) -> tuple[int, dict[str, Any]]:
     """Ask for a reload and follow it. `wait` is `finished`, `drained` or `none`, `timeout` 0 for no limit.
 
-    Returns the exit code and the report.
+    Returns the exit code and the report. Who interrupts that no longer follows it: the reload is the server's.
     """
     progress = Progress(sys.stderr, is_terminal(sys.stderr))
     deadline = time.monotonic() + timeout if timeout else None
     late = VerbCode.TIMED_OUT, {"result": "timed-out", "reason": f"not over within {timeout:g} s, it goes on"}
     answer: dict[str, Any] = {}
+    generation = None
     try:
         for line in server.ask("reload", wait=wait, timeout=timeout or None):
             if line.get("kind") != PROGRESS:
                 answer = line
                 break
+            generation = line.get("generation", generation)
             if not as_json:
                 progress.show(line)
             if deadline is not None and time.monotonic() >= deadline:
                 return late
     except SilentError:
         return late
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED, _interrupted(generation)
     finally:
         if not as_json:
             progress.clear()
@@ -80,6 +84,15 @@ def reload(server: Server, *, wait: str, timeout: float, as_json: bool) -> tuple
         return VerbCode.NO_SERVER, {"result": "lost", "reason": "the server has ended meanwhile"}
     answer.pop("kind", None)
     return _CODES.get(answer.get("result", ""), VerbCode.REFUSED), answer
+
+
+def _interrupted(generation: int | None) -> dict[str, Any]:
+    """Return the report of a reload that is no longer followed; no generation: the server may not have heard of it."""
+    if generation is None:
+        reason = "the server has not answered yet; smoothserve status tells whether it reloads"
+        return {"result": "interrupted", "reason": reason}
+    reason = "the reload goes on; smoothserve status tells how it ended"
+    return {"result": "interrupted", "generation": generation, "reason": reason}
 
 
 def render_report(report: dict[str, Any]) -> str:

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-import click
-
 from smoothserve.errors import ExitCode, FileError
 from smoothserve.serve import prepare, serve, start_directory
 from smoothserve.settings.resolve import STANDARD_STREAM, resolve_settings
+from smoothserve.verbs.output import say, write
 
 LOG_FILE = "smoothserve.log"
 PID_FILE = "smoothserve.pid"
@@ -47,9 +46,9 @@ def start_in_background(
     ready = _wait(reader, pid)
     if ready:
         if as_json:
-            click.echo(f'{{"pid": {pid}, "result": "ready"}}')
+            say(f'{{"pid": {pid}, "result": "ready"}}')
         else:
-            click.echo(
+            say(
                 f"smoothserve is ready: pid {pid} in {settings.pid_file}, log in {settings.error_logfile}; "
                 f"reload with: smoothserve reload --pid {pid}"
             )
@@ -57,13 +56,26 @@ def start_in_background(
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     log_lines = _read_log(settings.error_logfile, begins_at)
-    reason = f"it did not come up (exit code {code}); its log: {settings.error_logfile}"
+    reason = f"{_what_became(code)}; its log: {settings.error_logfile}"
     if as_json:
-        click.echo(json.dumps({"result": "refused", "reason": reason, "traceback": log_lines}))
+        say(json.dumps({"result": "refused", "reason": reason, "traceback": log_lines}))
     else:
-        sys.stderr.write(log_lines)
-        click.echo(f"smoothserve: error: {reason}", err=True)
+        write(log_lines, sys.stderr)
+        say(f"smoothserve: error: {reason}", err=True)
     return code if code > 0 else ExitCode.BOOT_FAILED
+
+
+def _what_became(code: int) -> str:
+    """Say why a server is not there, from its exit code, or minus the signal that killed it."""
+    if code == ExitCode.STOPPED:
+        return "it was stopped while it booted"
+    if code > 0:
+        return f"it did not come up (exit code {code})"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"it was killed by {name} while it booted"
 
 
 def _open_log(path: str) -> int:

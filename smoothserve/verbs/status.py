@@ -7,6 +7,8 @@ _COLUMNS = (
     *("slot", "pid", "gen", "state", "age", "requests", "in hand", "req/s", "conns", "ws", "threads", "memory"),
     "last error",
 )
+#: States that say nothing yet of whether anybody serves.
+_MAY_BE_EMPTY = {"down", "reloading"}
 
 
 def render_status(told: dict[str, Any]) -> str:
@@ -23,15 +25,20 @@ def render_status(told: dict[str, Any]) -> str:
         "dropped": totals["dropped"],
     }
     age = render_age(told["uptime"])
-    head = f"smoothserve {told['smoothserve']}, pid {told['pid']}: {told['app']} on {listening}, {told['state']}"
+    state = told["state"]
+    if state in _MAY_BE_EMPTY and not told["workers_serving"]:
+        state += ": no worker serves"
+    # An older master does not tell of slots that wait.
+    workers = sorted([*told["workers"], *told.get("waiting", [])], key=lambda one: int(one["slot"]))
+    head = f"smoothserve {told['smoothserve']}, pid {told['pid']}: {told['app']} on {listening}, {state}"
     serving = f"{told['workers_serving']} of {told['workers_wanted']} workers serve"
     lines = [
         f"{head}, generation {told['generation']}, up {age}",
         f"{serving}; " + ", ".join(f"{name}: {value}" for name, value in counts.items()),
         "",
-        *render_table(_COLUMNS, [_row(one) for one in told["workers"]]),
+        *render_table(_COLUMNS, [_row(one) for one in workers]),
     ]
-    waits = [text for one in told["workers"] if (text := _waits(one))]
+    waits = [text for one in workers if (text := _waits(one))]
     if waits:
         lines += ["", *waits]
     lines += ["", f"last reload: {_reload(told)}"]
@@ -48,7 +55,8 @@ def _row(one: dict[str, Any]) -> list[str]:
     state = one["state"]
     if state == "stuck":
         state = f"stuck {one['last_progress']:.0f} s"
-    error = one["last_error"]
+    if "pid" not in one:
+        return [str(one["slot"]), "-", str(one["generation"]), state, *["-"] * 8, _error(one)]
     return [
         str(one["slot"]),
         str(one["pid"]),
@@ -62,12 +70,20 @@ def _row(one: dict[str, Any]) -> list[str]:
         str(one["websockets"]),
         str(one["threads_busy"]),
         render_bytes(one["memory_bytes"]),
-        f"{render_moment(error['at'])} {error['text']}" if error else "-",
+        _error(one),
     ]
 
 
+def _error(one: dict[str, Any]) -> str:
+    error = one["last_error"]
+    return f"{render_moment(error['at'])} {error['text']}" if error else "-"
+
+
 def _waits(one: dict[str, Any]) -> str:
-    """Say what a retiring worker waits for."""
+    """Say what a retiring worker waits for, or when a slot without a worker gets one."""
+    if "pid" not in one:
+        soon = one["respawns_in"]
+        return "" if soon is None else f"slot {one['slot']}: no worker, respawns in {soon:.1f} s"
     if one["leaves_within"] is None:
         return ""
     what = [

@@ -38,6 +38,7 @@ from smoothserve.control.messages import (
     StopAhead,
     parse_message,
 )
+from smoothserve.words import count
 from smoothserve.worker.recycling import Cause
 from smoothserve.worker.reserve import Reserve
 
@@ -357,7 +358,8 @@ class Worker:
         if not empty.done() and not off:
             calls = len(self._service.calls)
             dropped = self._service.cut()
-            self._error_log.warning("the drain deadline has passed: %d requests dropped, %d calls cut", dropped, calls)
+            lost = f"{count(dropped, 'request')} dropped, {count(calls, 'call')} cut"
+            self._error_log.warning("the drain deadline has passed: %s", lost)
             await asyncio.wait({empty}, timeout=CUT_TIMEOUT)
         for task in (empty, cut, resumed):
             task.cancel()

@@ -6,6 +6,8 @@ import random
 import time
 from collections.abc import Callable
 
+from smoothserve.words import count
+
 #: Says why the worker should be replaced, for the log; nothing: it should not.
 Cause = Callable[[], str]
 #: Of a lifetime and of a bound on memory: up to this part more or less, drawn for each worker.
@@ -23,7 +25,7 @@ def request_limit(limit: int, jitter: int, served: Callable[[], int]) -> Cause:
 
     def cause() -> str:
         requests = served()
-        return f"{requests} requests (--max-requests)" if limit and requests >= number else ""
+        return f"{count(requests, 'request')} (--max-requests)" if limit and requests >= number else ""
 
     return cause
 

@@ -150,7 +150,10 @@ def test_an_address_for_metrics_that_is_in_use_is_one_line(serve: Serve, directo
     second = serve(directory, "--metrics-bind", f"127.0.0.1:{first.port}", wait=False)
     second.exit_code_expected = ExitCode.BIND_FAILED
     assert second.wait_exit() == ExitCode.BIND_FAILED
-    assert "in use" in second.log().splitlines()[-1]
+    (line,) = (line for line in second.log().splitlines() if "cannot listen" in line)
+    assert line == second.log().splitlines()[-1]
+    assert f"] --metrics-bind: cannot listen on 127.0.0.1:{first.port}: it is in use" in line
+    assert line.endswith("choose another address"), "which of the addresses is said before"
 
 
 MOVES_ON = """

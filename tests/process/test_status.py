@@ -14,7 +14,7 @@ import pytest
 from smoothserve.errors import VerbCode
 from tests.load.runner import Load
 from tests.load.scenarios import get_and_post
-from tests.process.directory import AppDirectory
+from tests.process.directory import BROKEN, AppDirectory
 from tests.process.fixtures import Serve
 from tests.process.harness import Server
 from tests.process.processes import wait_until
@@ -172,6 +172,56 @@ def test_a_killed_worker_is_the_last_error_of_its_slot(serve: Serve, waiting: Ap
     assert re.fullmatch(r"\d\d-\d\d \d\d:\d\d:\d\d worker \d .*died by SIGKILL.*", first["last error"])
     assert second["last error"] == "-"
     assert {first["pid"], second["pid"]} == {str(pid) for pid in server.workers}
+
+
+def test_slots_whose_workers_do_not_boot_any_more_are_shown_with_when_and_why(
+    serve: Serve, directory: AppDirectory
+) -> None:
+    server = serve(directory, "--workers", "2", *QUICK)
+    server.tracebacks_expected = True
+    directory.deploy("2", before=BROKEN["raises at import"])
+    for worker in server.workers:
+        os.kill(worker, signal.SIGKILL)
+    text = ""
+
+    def both_wait() -> bool:
+        nonlocal text
+        text = shown(server)
+        return [row["state"] for row in table(text)] == ["waits", "waits"]
+
+    wait_until(both_wait, 60, "both slots to wait")
+    assert re.match(r"smoothserve .*, down: no worker serves, generation 1, up ", text)
+    assert "\n0 of 2 workers serve; " in text
+    for slot, row in enumerate(table(text)):
+        assert (row["slot"], row["pid"]) == (str(slot), "-")
+        assert "did not boot: importing app raised RuntimeError: broken deploy" in row["last error"]
+        assert re.search(rf"\nslot {slot}: no worker, respawns in \d+\.\d s\n", text)
+    status: dict[str, Any] = {}
+
+    def both_wait_in_json() -> bool:
+        status.update(told(server))
+        return len(status["waiting"]) == 2
+
+    wait_until(both_wait_in_json, 60, "both slots to wait")
+    assert (status["state"], status["workers_serving"], status["workers"]) == ("down", 0, [])
+    for slot, one in enumerate(status["waiting"]):
+        assert (one["slot"], one["state"], one["generation"]) == (slot, "waits", 1)
+        assert 0 <= one["respawns_in"] <= 30
+        assert "broken deploy" in one["last_error"]["text"]
+    directory.deploy("3")
+    server.reload()
+    wait_until(lambda: told(server)["state"] == "serving", 30, "it to serve again")
+    assert told(server)["waiting"] == []
+
+
+def test_one_of_a_kind_is_told_in_the_singular_when_a_server_stops(serve: Serve, waiting: AppDirectory) -> None:
+    server = serve(waiting, "--graceful-timeout", "0.3")
+    with ExitStack() as stack:
+        connect(server, stack, WAIT)
+        wait_counted(server, in_hand=1)
+        result = verb("stop", "--pid", str(server.pid))
+    assert result.stderr == f"stopping pid {server.pid}, 1 request in hand\n"
+    assert "the drain deadline has passed: 1 request dropped, 1 call cut\n" in server.log()
 
 
 def test_requests_per_second_are_those_that_clients_see(serve: Serve, directory: AppDirectory) -> None:

@@ -157,6 +157,19 @@ def test_a_reload_that_takes_longer_than_the_timeout_exits_4_and_goes_on(serve: 
     server.wait_reload("finished")
 
 
+def test_a_reload_whose_verb_is_interrupted_goes_on_and_the_verb_says_so(serve: Serve, directory: AppDirectory) -> None:
+    server = serve(directory)
+    directory.deploy("2", before="import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n")
+    with OnTerminal("reload", "--pid", str(server.pid)) as screen:
+        screen.wait_seen("worker 2 boots")
+        assert screen.end(signal.SIGINT) == ExitCode.INTERRUPTED
+    last = screen.seen().splitlines()[-1]
+    text = "reload interrupted: generation 2: the reload goes on; smoothserve status tells how it ended"
+    assert last.endswith(text)
+    (directory.path / "go").touch()
+    server.wait_reload("finished")
+
+
 def test_a_reload_asked_for_amid_another_waits_for_the_code_it_is_for(serve: Serve, directory: AppDirectory) -> None:
     server = serve(directory, "--workers", "2")
     assert verb("reload", "--no-wait", "--pid", str(server.pid)).returncode == VerbCode.DONE
@@ -417,6 +430,29 @@ def test_start_d_that_does_not_come_up_says_why(directory: AppDirectory) -> None
         assert "exit code 3" in report["reason"]
         assert "RuntimeError: broken deploy" in report["traceback"]
         assert not (directory.path / "smoothserve.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGTERM, "it was stopped while it booted"),
+        (signal.SIGKILL, "it was killed by SIGKILL while it booted"),
+    ],
+)
+def test_start_d_says_in_words_that_the_server_was_ended_while_it_booted(
+    directory: AppDirectory, number: signal.Signals, words: str
+) -> None:
+    directory.deploy("1", before="import time\ntime.sleep(60)\n")
+    path = directory.path / "smoothserve.pid"
+    command = [sys.executable, "-m", "smoothserve", "start", "-d", "app:app", "--bind", "127.0.0.1:0"]
+    with daemon(directory):
+        start = subprocess.Popen(command, cwd=directory.path, stderr=subprocess.PIPE, text=True, env=clean_environ({}))
+        log = directory.path / "smoothserve.log"
+        wait_until(lambda: log.exists() and "listening on" in log.read_text(), 30, "the server to boot")
+        os.kill(int(path.read_text()), number)
+        _, said = start.communicate(timeout=60)
+    assert start.returncode == ExitCode.BOOT_FAILED
+    assert said.endswith(f"smoothserve: error: {words}; its log: {log}\n")
 
 
 def test_what_is_no_process_number_is_refused_by_the_desk(serve: Serve, directory: AppDirectory) -> None:

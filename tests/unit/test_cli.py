@@ -109,6 +109,26 @@ def test_a_verb_comes_first(capsys: pytest.CaptureFixture[str], verb: str) -> No
     assert refused(capsys, "-w", "2", verb) == f"write the verb first: smoothserve {verb} [options]"
 
 
+@pytest.mark.parametrize(
+    ("typed", "verb"),
+    [
+        (["relaod"], "reload"),
+        (["relaod", "--pid", "5"], "reload"),
+        (["worker", "+1"], "workers"),
+        (["stats"], "status"),
+        (["nothing"], None),
+        (["app"], None),
+        (["reload:app", "--threads", "x"], None),
+        (["status", "--pid", "x"], None),
+    ],
+)
+def test_a_mistyped_verb_is_named_beside_the_mistake(
+    capsys: pytest.CaptureFixture[str], typed: list[str], verb: str | None
+) -> None:
+    message = refused(capsys, *typed)
+    assert message.endswith(f'; did you mean the verb "{verb}"?') if verb else "the verb" not in message
+
+
 def test_every_verb_has_a_command_and_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(verb_commands()) == set(VERBS)
     assert main(["--help"]) == 0

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from smoothserve.cli import make_command, verb_commands
+from smoothserve.errors import VERB_CODES, VerbCode
 from smoothserve.settings.reference import PAGES
 from smoothserve.settings.table import TABLE
+from smoothserve.verbs.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -167,3 +169,11 @@ def test_each_line_of_the_contract_names_a_test() -> None:
     promises = [row for row in rows if not row.startswith(("| promise", "|---"))]
     assert promises
     assert not [row for row in promises if "::test_" not in row and "::Test" not in row]
+
+
+@pytest.mark.parametrize("code", VerbCode)
+def test_the_exit_codes_of_verbs_are_the_same_in_the_docs_and_in_the_help(code: VerbCode) -> None:
+    page = (DOCS / "reference" / "verbs.md").read_text()
+    assert f"\n| {code.value} | {VERB_CODES[code]} |\n" in page
+    text = f"{code.value} {VERB_CODES[code].replace('`', '')}."
+    assert all(text in (one.epilog or "") for one in COMMANDS.values())

@@ -142,6 +142,19 @@ def test_a_body_that_is_too_short_closes() -> None:
     assert not response.keep_alive
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"hell", "the body is 1 byte shorter than its Content-Length"),
+        (b"hello!", "the body is longer than its Content-Length, by 1 byte or more"),
+        (b"hello you", "the body is longer than its Content-Length, by 4 bytes or more"),
+    ],
+)
+def test_how_far_a_length_does_not_fit_is_told(body: bytes, error: str) -> None:
+    response, _ = render([body], [(b"content-length", b"5")])
+    assert response.error == error
+
+
 def test_after_the_declared_length_nothing_more_is_sent() -> None:
     response, sent = render([b"ab", b"c", b"d"], [(b"content-length", b"2")])
     assert body_of(sent) == b"ab"

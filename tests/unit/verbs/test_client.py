@@ -1,5 +1,6 @@
 """Finding the server that is meant: each way to name it, and what is said if it is not there."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -162,6 +163,23 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: Path
         silent.listen()
         with pytest.raises(SilentError, match="does not answer"):
             list(Server(str(tmp_path / "s")).ask("status", timeout=0.1))
+
+
+def test_a_server_that_takes_no_connection_any_more_is_there_and_does_not_answer(tmp_path: Path) -> None:
+    path = places.default_socket(os.getpid(), {})
+    with contextlib.ExitStack() as stack:
+        stopped = stack.enter_context(socket.socket(socket.AF_UNIX))
+        stopped.bind(path)
+        stopped.listen(0)
+        for _ in range(2):  # its queue is full then
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(path)
+        server = find(pid=os.getpid())
+        with pytest.raises(SilentError, match="does not answer") as caught:
+            server.tell("status")
+    assert caught.value.exit_code is VerbCode.TIMED_OUT
 
 
 def test_a_server_that_ends_without_an_answer(masters: list[FakeMaster], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ def test_a_worker_that_has_served_its_number_says_so() -> None:
     assert cause() == ""
     served[0] = 103
     assert cause() == "103 requests (--max-requests)"
+    assert request_limit(1, 0, lambda: 1)() == "1 request (--max-requests)"
 
 
 def test_without_a_limit_there_is_no_cause() -> None:
