@@ -75,7 +75,16 @@ CASES = (
     _asgi("asgi-big", "answer of 100 KiB", BIG, best=1.0),
     _asgi("asgi-upload", "upload of 1 MiB", UPLOAD, best=1.0),
     _asgi("asgi-stream", "100 streamed chunks", STREAM, best=1.0),
-    _asgi("asgi-close", "new connection per request", CLOSING, uvicorn=1.2, best=1.0),
+    Case(
+        "asgi-close",
+        "new connection per request",
+        f"{MODULE}:asgi",
+        CLOSING,
+        asgi_peers(),
+        # Of the servers that are written in Python; granian, which is not, is beside them.
+        targets={"uvicorn": 1.2, "gunicorn-asgi": 1.0},
+        in_table=(*_FASTEST, "gunicorn-asgi"),
+    ),
     Case("asgi-nginx", "behind nginx", f"{MODULE}:asgi", SMALL, asgi_peers(), in_table=_FASTEST, proxied=True),
     Case("wsgi-nginx", "WSGI, behind nginx", f"{MODULE}:wsgi", SMALL, wsgi_peers(), _WSGI, proxied=True),
     Case(
