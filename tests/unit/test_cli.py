@@ -143,6 +143,20 @@ def test_a_verbs_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["status", "--pid-file", str(tmp_path / "none")]) == 5
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["status", "--pid", "x"], 2), (["status", "--pid-file", "none"], 5), (["reload", "--control-socket", "none"], 5)],
+)
+def test_an_error_of_a_verb_is_one_line_on_standard_error_with_json_too(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int
+) -> None:
+    assert main([*arguments, "--json"]) == code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("smoothserve: error: ")
+    assert output.err.count("\n") == 1
+
+
 def test_a_module_with_the_name_of_a_verb_is_served_with_its_attribute() -> None:
     assert served("reload:app") == ({"app": "reload:app"}, None)
 
