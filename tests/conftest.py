@@ -1,5 +1,6 @@
 """What all tests share: the two depths, and the closing list of what the default depth left out."""
 
+import signal
 import sys
 from collections import Counter
 from typing import Any
@@ -16,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let the default depth try the same examples each time; --full explores."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has begun us in the background; the servers and commands of the tests would go on to ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile("default depth", derandomize=True)
     settings.register_profile("full depth", derandomize=False)
     settings.load_profile("full depth" if config.getoption("--full") else "default depth")
