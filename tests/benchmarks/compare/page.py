@@ -29,6 +29,8 @@ What to make of it:
   nearly equal in throughput: then what happens at a reload is what tells them apart.
 - Load and servers share a machine and the loopback: no network is in the figures.
 - An open loop sends requests at a constant rate; latency counts from when each was due, so a stall is not hidden.
+- What is not met is said, too. Why, by instructions, and what would have to be compiled for it, is in
+  [decision 020](../explanation/decisions/020-no-compiled-part-yet.md).
 """
 
 _AGAIN = """\
