@@ -209,8 +209,10 @@ def test_a_worker_that_leaves_amid_relief_drops_nothing(serve: Serve, tmp_path: 
                     os.kill(pid, signal.SIGTERM)
             left.set()
 
-        with blocked_for(server, server.target, 2) as call:
+        with blocked_for(server, server.target, 4) as call:
             clients.burst("/echo/t")
+            while call.is_alive() and not offers(server):
+                clients.burst("/echo/t")
             leaving = threading.Thread(target=leave)
             leaving.start()
             while call.is_alive() or not left.is_set():

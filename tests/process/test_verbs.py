@@ -448,7 +448,8 @@ def test_start_d_says_in_words_that_the_server_was_ended_while_it_booted(
     with daemon(directory):
         start = subprocess.Popen(command, cwd=directory.path, stderr=subprocess.PIPE, text=True, env=clean_environ({}))
         log = directory.path / "smoothserve.log"
-        wait_until(lambda: log.exists() and "listening on" in log.read_text(), 30, "the server to boot")
+        # It is written when the first worker has been started.
+        wait_until(lambda: path.exists() and path.read_text().endswith("\n"), 120, "the server to boot")
         os.kill(int(path.read_text()), number)
         _, said = start.communicate(timeout=60)
     assert start.returncode == ExitCode.BOOT_FAILED
