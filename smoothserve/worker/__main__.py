@@ -222,7 +222,7 @@ def _assemble(
     timed_out: Callable[[], int] = int
     websockets: WebSocketOptions | None = None
     pool: ThreadPool | None = None
-    # Neither loads what only the other needs: that would be a third of what a worker loads.
+    # Only what this one needs is loaded: the rest would be time and memory of every start.
     if interface == "wsgi":
         from smoothserve.worker import speaking_wsgi
 

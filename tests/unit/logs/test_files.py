@@ -105,6 +105,16 @@ def test_a_pipe_that_nobody_reads_never_blocks_and_its_lines_come_later() -> Non
     os.close(writer)
 
 
+def read_on(reader: int, file: LogFile, done: Callable[[bytes], bool]) -> bytes:
+    """Read what the file writes until it is enough; return the end of it."""
+    text = b""
+    while not done(text):
+        with contextlib.suppress(BlockingIOError):
+            text = text[-200:] + os.read(reader, 65536)
+        file.flush()
+    return text
+
+
 def test_beyond_a_bound_lines_are_dropped_and_counted() -> None:
     reader, writer = os.pipe()
     file = LogFile("-", writer)
@@ -117,12 +127,7 @@ def test_beyond_a_bound_lines_are_dropped_and_counted() -> None:
         file.flush()
     os.set_blocking(reader, False)
     file.write("after\n")
-    text = b""
-    while not text.endswith(b"after\n"):
-        with contextlib.suppress(BlockingIOError):
-            text = text[-200:] + os.read(reader, 65536)
-        file.flush()
-    assert b"log lines were lost" in text
+    assert b"log lines were lost" in read_on(reader, file, lambda text: text.endswith(b"after\n"))
     os.close(reader)
     os.close(writer)
 
@@ -133,11 +138,7 @@ def test_the_line_about_lost_ones_needs_no_other_line_to_come() -> None:
     for _ in range(MAX_WAITING_BYTES // 1024 + 100):
         file.write("x" * 1023 + "\n")
     os.set_blocking(reader, False)
-    text = b""
-    while file.waiting_bytes or b"lost" not in text:
-        with contextlib.suppress(BlockingIOError):
-            text = text[-200:] + os.read(reader, 65536)
-        file.flush()
+    text = read_on(reader, file, lambda text: not file.waiting_bytes and b"lost" in text)
     assert b"log lines were lost" in text
     os.close(reader)
     os.close(writer)
