@@ -8,17 +8,15 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from time import monotonic
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from smoothserve.asgi.scope import ScopeBuilder
 from smoothserve.asgi.stacks import render_stack
+from smoothserve.asgi.streams import Stream
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
 from smoothserve.protocol.memory import FAST_PATHS
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
-from smoothserve.protocol.tls import VERSIONS, TLSInfo
-from smoothserve.protocol.websocket.exchange import WebSocketLink
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,13 +24,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGICallable = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Parts of a streamed answer are collected, until the loop turns, up to so much; longer ones are sent by themselves.
-PARTS_BYTES = 65536
-PART_BYTES = 16384
-#: A streaming call asks the clock once in this many sends, and one (a bit mask), ...
-FAIR_SENDS = 15
-#: ... and lets others have their turn after so many seconds: what it sends in a turn goes out in one piece.
-FAIR_SECONDS = 0.001
 #: Request body that waits for `receive()` beyond this pauses reading from the client.
 BODY_HIGH_WATER_BYTES = 65536
 
@@ -67,9 +58,10 @@ class ASGIApplication:
         self.error_log = error_log
         self.state = state if state is not None else {}
         self.spec_version = spec_version
-        self.root_path = root_path
-        self.raw_root_path = root_path.encode("utf-8")
         self.extensions = extensions if extensions is not None else {}
+        self.scope = ScopeBuilder(
+            spec_version=spec_version, root_path=root_path, state=self.state, extensions=self.extensions
+        ).build
         #: From HTTP 2.4 on, `send()` tells the application that the client has gone.
         self.send_raises = tuple(int(part) for part in spec_version.split(".")) >= (2, 4)
         self.tasks: set[asyncio.Task[None]] = set()
@@ -78,102 +70,30 @@ class ASGIApplication:
         """Make the exchange for a request."""
         return ASGIExchange(self, connection, request)
 
-    def scope(self, connection: ExchangeConnection | WebSocketLink, request: Request) -> dict[str, Any]:
-        """Build the connection scope (ASGI HTTP, "HTTP Connection Scope").
-
-        As with uvicorn, a configured root path is in front of `path` and `raw_path`; so is what a proxy has cut off.
-        """
-        raw_path = request.raw_path
-        if b"%" in raw_path:
-            path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-        else:
-            path = raw_path.decode("utf-8", "replace")
-        root_path = self.root_path
-        if request.prefix is not None:
-            root_path = request.prefix
-            path = root_path + path
-            raw_path = root_path.encode("utf-8") + raw_path
-        elif root_path:
-            path = root_path + path
-            raw_path = self.raw_root_path + raw_path
-        extensions = self.extensions.copy()
-        if connection.tls is not None:
-            extensions["tls"] = tls_extension(connection.tls)
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": self.spec_version},
-            "http_version": request.http_version,
-            "method": request.method.upper(),
-            "scheme": connection.scheme,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": request.query_string,
-            "root_path": root_path,
-            "headers": request.headers.copy(),
-            "client": connection.client,
-            "server": connection.server,
-            "state": self.state.copy(),
-            "extensions": extensions,
-        }
-
-
-def tls_extension(tls: TLSInfo) -> dict[str, Any]:
-    """Say what the ASGI TLS extension (0.2) says of a session. Whoever fails verification does not get this far."""
-    return {
-        "server_cert": tls.server_certificate,
-        "client_cert_chain": tls.client_chain,
-        "client_cert_name": tls.client_subject,
-        "client_cert_error": None,
-        "tls_version": VERSIONS.get(tls.version),
-        "cipher_suite": tls.cipher_number,
-    }
-
 
 class ASGIExchange:
     """One request in the hands of an ASGI application."""
 
-    __slots__ = (
-        "_answered",
-        "_application",
-        "_body",
-        "_body_delivered",
-        "_body_ended",
-        "_body_size",
-        "_client_left",
-        "_connection",
-        "_input_ended",
-        "_parts",
-        "_parts_size",
-        "_paused",
-        "_sends",
-        "_task",
-        "_turn_ends",
-        "_waiters",
-        "dropped",
-        "request",
-        "response",
-    )
+    # No slots: the interpreter makes instances of a plain class without leaving its loop (CPython 3.13).
 
     def __init__(self, application: ASGIApplication, connection: ExchangeConnection, request: Request) -> None:
         self._application = application
         self._connection = connection
         self.request = request
-        self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+        self.response = Response(request.method, request.http_version, request.keep_alive)
         self.dropped = False
         self._body: list[bytes] | None = None
-        self._body_size = 0
-        self._body_ended = False
+        self._body_ended = request.quick
         self._body_delivered = False
         self._client_left = False
         self._input_ended = False
-        self._paused = False
         self._waiters: list[asyncio.Future[None]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._answered = False
-        self._sends = 0
-        self._turn_ends = 0.0
-        self._parts: list[bytes] | None = None
-        self._parts_size: int  # of `_parts`, where there are any
+        self._stream: Stream | None = None
+        # Where there is a `_body`: how long it is, and whether the client waits until it is taken.
+        self._body_size: int
+        self._paused: bool
 
     # from the connection
 
@@ -198,9 +118,11 @@ class ASGIExchange:
             return
         if self._body is None:
             self._body = [data]
+            self._body_size = len(data)
+            self._paused = False
         else:
             self._body.append(data)
-        self._body_size += len(data)
+            self._body_size += len(data)
         if self._body_size > BODY_HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._connection.pause_body()
@@ -224,6 +146,8 @@ class ASGIExchange:
         self._client_left = True
         self._input_ended = True
         self._body = None
+        if self._stream is not None:
+            self._stream.discard()
         if self._waiters is not None:
             self._wake()
 
@@ -282,89 +206,52 @@ class ASGIExchange:
 
     def _take_body(self) -> Message:
         parts = self._body
-        body = b"" if parts is None else parts[0] if len(parts) == 1 else b"".join(parts)
-        self._body = None
-        self._body_size = 0
-        if self._paused:
-            self._paused = False
-            self._connection.resume_body()
+        body = b""
+        if parts is not None:
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._body = None
+            if self._paused:
+                self._connection.resume_body()
         # Resuming may have brought the rest of the body at once.
         more = not self._body_ended or self._body is not None
         self._body_delivered = not more
         return {"type": "http.request", "body": body, "more_body": more}
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:  # noqa: C901 - in one piece: a call costs as much as the rest
         """Take a message of the answer. Returns when the transport can take more."""
         response = self.response
         if not response.started:
-            self._start_response(message)
+            if message["type"] != "http.response.start":
+                raise _unexpected("http.response.start", message)
+            if not self._connection.keep_alive_allowed():
+                response.keep_alive = False
+            response.start(message["status"], message.get("headers", ()), self._application.defaults)
             return
         if message["type"] != "http.response.body":
-            raise RuntimeError(
-                f"expected the message 'http.response.body', but the application sent {message['type']!r}"
-            )
+            raise _unexpected("http.response.body", message)
         if response.complete:
             raise RuntimeError("the application sent 'http.response.body' after the response was complete")
         more = message.get("more_body", False)
-        data = response.data_to_send(message.get("body", b""), more=more)
-        connection = self._connection
+        data = response.data_to_send(message.get("body", b""), more)
+        stream = self._stream
+        if more and stream is None:
+            self._stream = stream = Stream(self._application.loop, self._connection)
         if self._client_left:
             if self._application.send_raises:
                 raise ClientDisconnectedError("the client has disconnected")
-        elif more or self._parts is not None:
-            self._send_part(data, more=more)
+        elif stream is not None:
+            stream.send(data, more)
         elif data:
-            connection.write(data)
-        if not more:
+            self._connection.write(data)
+        if not more or stream is None:
             if not self._client_left:
                 self._finish()
             return
-        self._sends += 1
-        if not self._sends & FAIR_SENDS and self._turn_ends < monotonic():
-            await self._give_way()
-        while not (connection.writable or self._client_left):
+        if stream.turn_is_over():
+            await stream.give_way()
+        while not (self._connection.writable or self._client_left):
             await self._wait()
-            self._turn_ends = 0.0
-
-    def _send_part(self, data: bytes, *, more: bool) -> None:
-        """Send a part of a streamed answer together with those of the same turn: each write is a system call."""
-        parts = self._parts
-        if parts is not None:
-            parts.append(data)
-            self._parts_size += len(data)
-            if not more or self._parts_size >= PARTS_BYTES:
-                self._send_parts()
-        elif len(data) >= PART_BYTES:
-            self._connection.write(data)
-        elif data:
-            self._parts = [data]
-            self._parts_size = len(data)
-            self._application.loop.call_soon(self._send_parts)
-
-    def _send_parts(self) -> None:
-        parts = self._parts
-        if parts is not None:
-            self._parts = None
-            if not self._client_left:
-                self._connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    async def _give_way(self) -> None:
-        """Let others have their turn: an endless stream to a client that takes all, or has gone, would keep the loop.
-
-        When the call has begun to stream, its time does.
-        """
-        if self._turn_ends:
-            await asyncio.sleep(0)
-        self._turn_ends = monotonic() + FAIR_SECONDS
-
-    def _start_response(self, message: Message) -> None:
-        if message["type"] != "http.response.start":
-            raise RuntimeError(
-                f"expected the message 'http.response.start', but the application sent {message['type']!r}"
-            )
-        if not self._connection.keep_alive_allowed():
-            self.response.keep_alive = False
-        self.response.start(message["status"], message.get("headers", ()), self._application.defaults)
+            stream.begin_turn()
 
     def _finish(self) -> None:
         self._answered = True
@@ -382,10 +269,8 @@ class ASGIExchange:
     async def _run(self) -> None:
         application = self._application
         try:
-            call: Awaitable[object] = application.app(
-                application.scope(self._connection, self.request), self.receive, self.send
-            )
-            result = await call
+            scope = application.scope(self._connection, self.request)
+            result: object = await application.app(scope, self.receive, self.send)  # type: ignore[func-returns-value]
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not application.loop.is_running():
                 raise  # the loop is being closed
@@ -394,7 +279,8 @@ class ASGIExchange:
         else:
             if result is not None:
                 self._log_error(f"the application returned {result!r}, an ASGI application returns None")
-            self._call_ended()
+            if not self._answered:
+                self._call_ended()
         finally:
             self._connection.call_returned(self)
 
@@ -433,7 +319,7 @@ class ASGIExchange:
 
     def _answer_error(self) -> None:
         """Answer 500 in the application's place; nothing of its answer has been sent."""
-        response = Response(self.request.method, self.request.http_version, keep_alive=self.request.keep_alive)
+        response = Response(self.request.method, self.request.http_version, self.request.keep_alive)
         self.response = response
         if not self._connection.keep_alive_allowed():
             response.keep_alive = False
@@ -447,7 +333,8 @@ class ASGIExchange:
 
     def _fail(self) -> None:
         """Cut the answer off: it cannot be completed."""
-        self._send_parts()
+        if self._stream is not None:
+            self._stream.flush()
         self._answered = True
         self._connection.answer_failed(self)
 
@@ -469,6 +356,10 @@ class ASGIExchange:
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _unexpected(expected: str, message: Message) -> RuntimeError:
+    return RuntimeError(f"expected the message {expected!r}, but the application sent {message['type']!r}")
 
 
 def stems_from_disconnect(error: BaseException | None) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 
 from smoothserve.asgi.http import (
     ERROR_HEADERS,
-    FAIR_SENDS,
     HAS_EAGER_TASKS,
     ASGIApplication,
     ClientDisconnectedError,
@@ -19,6 +18,7 @@ from smoothserve.asgi.http import (
     stems_from_disconnect,
     without_our_frame,
 )
+from smoothserve.asgi.streams import FAIR_SENDS
 from smoothserve.protocol.response import Response
 from smoothserve.protocol.websocket.events import CloseCode, may_close_with
 from smoothserve.protocol.websocket.exchange import HANDOVER_REASON, HandoverControls, WebSocketLink

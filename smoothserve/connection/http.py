@@ -109,7 +109,7 @@ class HTTPConnection(Movable):
                 return
             request = self._codec.take_known(data)
             if request is not None:
-                self._begin(request, complete=True)
+                self._begin(request, True)
                 return
         elif self._phase == CLOSING:
             self._closing_goes_on()
@@ -223,7 +223,7 @@ class HTTPConnection(Movable):
         else:
             self._close_lingering()
 
-    def _begin(self, request: Request, *, complete: bool = False) -> None:
+    def _begin(self, request: Request, complete: bool = False) -> None:
         service = self._service
         if self._peer is not None:
             request = self._read_forwarded(request, *self._peer)
@@ -236,15 +236,18 @@ class HTTPConnection(Movable):
         if service.timed:
             # Not the loop's time: uvloop keeps that for a whole turn, an application that blocks included.
             self._started = monotonic()
-        self._phase = BUSY if not self._eof else HALF_CLOSED
-        self.deadline = service.watch_at if not self._eof else service.now + service.timeouts.half_closed
+        if self._eof:
+            self._phase = HALF_CLOSED
+            self.deadline = service.now + service.timeouts.half_closed
+        else:
+            self._phase = BUSY
+            self.deadline = service.watch_at
         self._continue_pending = request.expect_continue
         self._body_done = complete
         self._exchange = exchange = service.application.exchange(self, request)
         service.calls.add(exchange)
         service.counters[_IN_HAND] = len(service.calls)
         if complete:
-            exchange.body_ended()
             exchange.start()
             return
         # The body that has come with the head is there when the application asks for it.
@@ -314,10 +317,7 @@ class HTTPConnection(Movable):
         self._body_done = False
         service = self._service
         codec = self._codec
-        # Not while the transport is being made: uvloop would read on. The sweep finds it idle.
-        fresh = self._resumption is not None
-        offering = service.offering
-        if service.draining and not (self._eof or fresh) and offering is not None and offering.wants(self):
+        if service.draining and self._is_wanted():
             self._codec_waits = True
             self._phase = IDLE
             self.deadline = service.idle_deadline(self)
@@ -344,10 +344,18 @@ class HTTPConnection(Movable):
             self._close()
         elif at_boundary:
             self._phase = IDLE
-            self.deadline = service.idle_deadline(self)
+            self.deadline = service.idle_deadline(self) if service.draining else service.idle_until
         else:
             self._phase = HEAD
             self.deadline = service.now + service.timeouts.head
+
+    def _is_wanted(self) -> bool:
+        """Whether the connection is to be handed over now."""
+        # Not while the transport is being made: uvloop would read on. The sweep finds it idle.
+        if self._eof or self._resumption is not None:
+            return False
+        offering = self._service.offering
+        return offering is not None and offering.wants(self)
 
     def _refuse(
         self, status: int, reason: str, method: str = "GET", headers: Iterable[tuple[bytes, bytes]] = ()
@@ -422,7 +430,7 @@ class HTTPConnection(Movable):
             self._continue_pending = False
             return False
         service = self._service
-        if not service.timeouts.keep_alive or self.requests >= service.last_request:
+        if self.requests >= service.last_request:
             return False
         if not service.draining or service.keeps(self):
             return True

@@ -148,11 +148,16 @@ class Service:
         """What new connections are encrypted with, if they are. Those that were taken over never are."""
         self.last_request = max_requests - 1 if max_requests else inf
         """How many requests a connection may have had when it brings its last one."""
-        self.now = loop.time()
+        if not self.timeouts.keep_alive:
+            self.last_request = 0
         # Four looks in the time without progress: a measure that happens to be the same twice is no standstill.
         self._watch_interval = min(self.timeouts.body, self.timeouts.write) / 4
-        self.watch_at = self.now + self._watch_interval
+        self._idle_seconds = self.timeouts.keep_alive or self.timeouts.head
+        self._set_clock(loop.time())
+        self.watch_at: float
         """When the sweep looks whether a client does its part that is begun to be waited for now."""
+        self.idle_until: float
+        """Until when a connection that becomes idle now may bring its next request, where nothing drains."""
         self.least_body_bytes = max(1, int(min_body_rate * self.timeouts.body))
         """Bytes of a body within the body time-out that are progress."""
         self.on_room: Callable[[], None] | None = None
@@ -211,9 +216,14 @@ class Service:
             # Idle time begins when the last answer is out.
             connection.watch_sending()
             return min(self.watch_at, self.linger_limit(connection)) if self.draining else self.watch_at
+        return min(self.idle_until, self.linger_limit(connection)) if self.draining else self.idle_until
+
+    def _set_clock(self, now: float) -> None:
+        """Take the time, once for all that happens until the next sweep."""
+        self.now = now
+        self.watch_at = now + self._watch_interval
         # Without keep-alive only a connection's first request is waited for.
-        deadline = self.now + (self.timeouts.keep_alive or self.timeouts.head)
-        return min(deadline, self.linger_limit(connection)) if self.draining else deadline
+        self.idle_until = now + self._idle_seconds
 
     def linger_limit(self, connection: "Connection") -> float:
         """Return until when a draining worker keeps an idle connection: without limit if it may be handed over."""
@@ -334,8 +344,7 @@ class Service:
         now = self.loop.time()
         # Not twice in a row: on a loop that is never in time nothing would ever be timed out.
         self._late = late = not self._late and now - self.now > 1.2 * SWEEP_INTERVAL
-        self.now = now
-        self.watch_at = now + self._watch_interval
+        self._set_clock(now)
         if late:
             # The loop was blocked, and uvloop runs timers before it reads: what has come meanwhile comes first.
             self.publish()
@@ -395,7 +404,7 @@ class Service:
         """
         self.draining = True
         self._on_empty = on_empty
-        self.now = self.loop.time()
+        self._set_clock(self.loop.time())
         self._linger = linger
         self.linger_until = min(self.linger_until, self.now + linger)
         if self.relief is not None and not self.relief.closed:

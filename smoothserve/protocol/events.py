@@ -28,6 +28,7 @@ class Request:
         "method",
         "prefix",
         "query_string",
+        "quick",
         "raw_path",
         "target",
         "upgrade",
@@ -67,6 +68,11 @@ class Request:
         """`Expect: 100-continue` from an HTTP/1.1 client with a body."""
         self.memo: Any = None
         """What an interface layer has made of the head and may use again for the next equal one."""
+        self.quick = False
+        """Whether it has come before, and has neither body nor upgrade, and the connection is to stay.
+
+        An exchange of such a request may not be told that the body has ended.
+        """
         self.upgrade = upgrade
         """The Upgrade header, lower-case, if Connection names it in an HTTP/1.1 request (RFC 9110 section 7.8)."""
 

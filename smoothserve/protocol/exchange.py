@@ -72,7 +72,7 @@ class Exchange(Protocol):
         """Take a part of the request body."""
 
     def body_ended(self) -> None:
-        """Take note that the request body is complete."""
+        """Take note that the request body is complete. Need not be called for a `quick` request."""
 
     def input_ended(self) -> None:
         """Take note that the client has half-closed the connection some time ago and may have gone altogether.

@@ -85,13 +85,7 @@ class FramedCodec:
         if self._state != _HEAD or self._held or len(data) > MAX_REMEMBERED_BYTES:
             return None
         request = self._heads.get(data)
-        if (
-            request is None
-            or request.content_length
-            or request.chunked
-            or not request.keep_alive
-            or request.upgrade is not None
-        ):
+        if request is None or not request.quick:
             return None
         self._empty_lines = 0
         self._state = self._after = _HOLDING
@@ -209,6 +203,7 @@ class FramedCodec:
         if self._line_seen and self._fields_seen and end - start <= MAX_REMEMBERED_BYTES:
             if len(self._heads) >= MAX_REMEMBERED:
                 self._heads.clear()
+            request.quick = request.keep_alive and request.upgrade is None and not request.has_body
             self._heads[head] = request
         self._take_request(request, end)
 

@@ -42,8 +42,43 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 _MAX_NAMES = 512
 _MAX_FIELDS = 1024
 _MAX_FIELD_BYTES = 128
+_MAX_HEADS = 512
+_MAX_HEAD_BYTES = 1024
 
 _BODILESS = frozenset([204, 205, 304])
+
+
+class KnownHead:
+    """What an answer has been started with before: status and headers, rendered once for each block of defaults."""
+
+    __slots__ = ("_lines", "block", "bodiless", "declared", "head", "status", "whole")
+
+    def __init__(self, status: int, lines: bytes, declared: int | None) -> None:
+        """Keep the lines of valid headers, without the one of Content-Length, which is `declared`."""
+        self.status = status
+        self.bodiless = status in _BODILESS
+        self.declared = declared
+        self._lines = lines
+        self.block = b""
+        """The default headers that are in."""
+        self.head = b""
+        """The head without its end; of a status that can have a body, and an answer to HTTP/1.1, with its length."""
+        self.whole: bytes | None = None
+        """All of it, where the length is declared and the connection stays."""
+
+    def render(self, block: bytes) -> None:
+        """Put these default headers in."""
+        # Two threads may do this at once: what either leaves is right for this second or the one before.
+        head = STATUS_LINES[self.status] + block + self._lines
+        if self.declared is not None and not self.bodiless:
+            head += b"content-length: %d\r\n" % self.declared
+            self.whole = head + b"\r\n"
+        self.head = head
+        self.block = block
+
+    def unframed(self) -> bytes:
+        """Return the head without its end and Content-Length."""
+        return STATUS_LINES[self.status] + self.block + self._lines
 
 
 class DefaultHeaders:
@@ -61,8 +96,8 @@ class DefaultHeaders:
         self.known: dict[bytes, int] = make_memory()
         #: Fields that have been sent, by name and value: their lines, validated; of Content-Length the number.
         self.fields: dict[object, bytes | int] = make_memory()
-        #: The same for the whole of what a WSGI application has said: see `wsgi.head`.
-        self.answers: dict[object, tuple[int, bytes, int | None]] = make_memory()
+        #: The same for whole heads, by what the application has said: status and headers; for WSGI see `wsgi.head`.
+        self.heads: dict[object, KnownHead] = make_memory()
         self.block = b""
         self.render()
 
@@ -76,8 +111,8 @@ class DefaultHeaders:
         lines = [(b"date", self._date), *self._fixed]
         return b"".join([b"%b: %b\r\n" % line for line in lines if line[0] not in names])
 
-    def render_known(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None] | None:
-        """Return the lines of headers that are all remembered, and their Content-Length; None if one is not."""
+    def remember_head(self, key: object, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remember status and headers by `key`, if nothing about them needs a thought each time."""
         parts = []
         declared: int | None = None
         for field in headers:
@@ -85,10 +120,14 @@ class DefaultHeaders:
             if type(line) is bytes:
                 parts.append(line)
             elif line is None or declared is not None:
-                return None
+                return
             else:
                 declared = cast("int", line)
-        return b"".join(parts), declared
+        lines = b"".join(parts)
+        if status in STATUS_LINES and len(lines) <= _MAX_HEAD_BYTES:
+            if len(self.heads) >= _MAX_HEADS:
+                self.heads.clear()
+            self.heads[key] = KnownHead(status, lines, declared)
 
     def remember(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Remember fields that have been validated as part of a head, but for those that need a thought each time."""
@@ -141,6 +180,8 @@ class Response:
         "_head",
         "_left",
         "_old_client",
+        "_unusual",
+        "_whole",
         "_without_body",
         "bytes_sent",
         "complete",
@@ -151,9 +192,10 @@ class Response:
         "status",
     )
 
-    def __init__(self, method: str, http_version: str, *, keep_alive: bool) -> None:
-        self._without_body = method == "HEAD"
-        self._old_client = http_version == "1.0"
+    def __init__(self, method: str, http_version: str, keep_alive: bool) -> None:
+        self._without_body = without_body = method == "HEAD"
+        self._old_client = old_client = http_version == "1.0"
+        self._unusual = without_body or old_client
         self.keep_alive = keep_alive
         self.started = False
         self.complete = False
@@ -164,6 +206,7 @@ class Response:
         self.head = b""
         """The head as it was sent, for the access log."""
         self._head: bytes | None = None
+        self._whole: bytes | None = None
         self._chunked = False
         self._left: int | None = None
 
@@ -189,17 +232,27 @@ class Response:
         Raise `InvalidResponseError` for what must not reach the wire; the response can then be started again,
         with an error page.
         """
+        if type(headers) is not list:
+            headers = list(headers)
+        key = None
+        if reason is None:
+            try:
+                known = defaults.heads.get(key := (status, *headers))
+            except TypeError:
+                key = None  # a field that is no tuple
+            else:
+                if known is not None:
+                    self.start_again(known, defaults)
+                    return
         status_line = STATUS_LINES.get(status) if reason is None else None
         if status_line is None:
             status_line = render_status(status, reason)
-        if type(headers) is not list:
-            headers = list(headers)
         declared: int | None = None
         parts = [status_line, defaults.block]
-        known = defaults.fields
+        fields = defaults.fields
         try:
             for field in headers:
-                line = known[field]
+                line = fields[field]
                 if type(line) is bytes:
                     parts.append(line)
                 elif declared is None:
@@ -207,16 +260,26 @@ class Response:
                 else:
                     break
             else:
-                self._frame(status, b"".join(parts), declared, keep_alive=self.keep_alive)
+                self._frame(status, b"".join(parts), declared, self.keep_alive)
+                if key is not None:
+                    defaults.remember_head(key, status, headers)
                 return
         except (KeyError, TypeError):
             pass  # a field that is new, or no tuple
         self._start_anew(status, status_line, headers, defaults)
 
-    def start_again(self, status: int, lines: bytes, declared: int | None, defaults: DefaultHeaders) -> None:
-        """Start with the rendered lines of headers that an earlier answer has been started with."""
-        head = b"%b%b%b" % (STATUS_LINES[status], defaults.block, lines)
-        self._frame(status, head, declared, keep_alive=self.keep_alive)
+    def start_again(self, known: KnownHead, defaults: DefaultHeaders) -> None:
+        """Start with what an earlier answer has been started with."""
+        if known.block is not defaults.block:
+            known.render(defaults.block)
+        if self._unusual or known.bodiless:
+            self._frame(known.status, known.unframed(), known.declared, self.keep_alive)
+            return
+        self.status = known.status
+        self.started = True
+        self._head = known.head
+        self._whole = known.whole
+        self._left = known.declared
 
     def _start_anew(
         self, status: int, status_line: bytes, headers: list[tuple[bytes, bytes]], defaults: DefaultHeaders
@@ -253,10 +316,10 @@ class Response:
         ours = 2 * (count + 1 + parts[1].count(b"\n"))
         if len(head) - len(head.translate(None, _CONTROLS)) != ours:
             raise InvalidResponseError("a header value has a line break or another control character in it")
-        self._frame(status, head + tail if tail else head, declared, keep_alive=keep_alive)
+        self._frame(status, head + tail if tail else head, declared, keep_alive)
         defaults.remember(headers)
 
-    def _frame(self, status: int, head: bytes, declared: int | None, *, keep_alive: bool) -> None:
+    def _frame(self, status: int, head: bytes, declared: int | None, keep_alive: bool) -> None:
         """Decide how the end of the body is told (RFC 9110 section 8.6, RFC 9112 section 6)."""
         self.status = status
         self.started = True
@@ -273,12 +336,22 @@ class Response:
             self._left = declared
         self._head = head
 
-    def data_to_send(self, data: bytes | bytearray | memoryview, *, more: bool) -> bytes:
+    def data_to_send(self, data: bytes | bytearray | memoryview, more: bool) -> bytes:
         """Frame a part of the body; `more` says whether another follows. Return the bytes to write.
 
         A body that is longer or shorter than the declared length sets `error` and clears `keep_alive`; of a longer
         one just the declared length is returned.
         """
+        whole = self._whole
+        if whole is not None:
+            self._whole = None
+            if not more and type(data) is bytes and len(data) == self._left and self.keep_alive:
+                self._head = None
+                self._left = 0
+                self.head = whole
+                self.bytes_sent = len(data)
+                self.complete = True
+                return whole + data
         if type(data) is not bytes:
             if not isinstance(data, bytearray | memoryview):
                 raise InvalidResponseError(f"the body is {type(data).__name__}, not bytes")
@@ -286,7 +359,7 @@ class Response:
         head = self._head
         if head is not None:
             self._head = None
-            self.head = prefix = self._finish_head(head, data, more=more)
+            self.head = prefix = self._finish_head(head, data, more)
         else:
             prefix = b""
         if self._without_body:
@@ -315,7 +388,7 @@ class Response:
             return chunk if more else chunk + b"0\r\n\r\n"
         return prefix + data
 
-    def _finish_head(self, head: bytes, data: bytes, *, more: bool) -> bytes:
+    def _finish_head(self, head: bytes, data: bytes, more: bool) -> bytes:
         if self._left is None and not (self._without_body and self.status in (204, 205, 304)):
             if not more and not self._without_body:
                 # The whole body is here: its length is known although the application did not say it.

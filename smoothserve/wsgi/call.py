@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
 from smoothserve.wsgi.body import ClientDisconnectedError
-from smoothserve.wsgi.head import CONTENT_LENGTH, answer_key, parse_headers, parse_status, remember_answer
+from smoothserve.wsgi.head import CONTENT_LENGTH, answer_key, parse_headers, parse_status
 from smoothserve.wsgi.output import TAKE_BYTES, Output
 from smoothserve.wsgi.streams import FileWrapper
 
@@ -48,7 +48,7 @@ class Call:
         self.request = request
         self._defaults = defaults
         self._log = log
-        self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+        self.response = Response(request.method, request.http_version, request.keep_alive)
         self.output = Output(disk_bytes)
         self._bodiless = request.method == "HEAD"
         self._declared: int | None = None
@@ -99,15 +99,15 @@ class Call:
                 exc_info = None
             if self.response.started:
                 request = self.request
-                self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+                self.response = Response(request.method, request.http_version, request.keep_alive)
                 self._declared = None
         elif self.response.started:
             raise InvalidResponseError("start_response() was called a second time, without exc_info")
         key = answer_key(status, headers)
-        known = self._defaults.answers.get(key) if key is not None else None
+        known = self._defaults.heads.get(key) if key is not None else None
         if known is not None:
-            code, lines, self._declared = known
-            self.response.start_again(code, lines, self._declared, self._defaults)
+            code, self._declared = known.status, known.declared
+            self.response.start_again(known, self._defaults)
         else:
             code, reason = parse_status(status)
             fields = parse_headers(headers, self._log)
@@ -116,7 +116,7 @@ class Call:
                 if name is CONTENT_LENGTH:
                     self._declared = int(value)
             if key is not None and reason is None:
-                remember_answer(key, code, fields, self._defaults)
+                self._defaults.remember_head(key, code, fields)
         self._bodiless = code in (204, 205, 304) or self.request.method == "HEAD"
         return self.write
 
@@ -233,7 +233,7 @@ class Call:
             output.failed = True
         else:
             request = self.request
-            self.response = Response(request.method, request.http_version, keep_alive=request.keep_alive)
+            self.response = Response(request.method, request.http_version, request.keep_alive)
             self.response.start(500, ERROR_HEADERS, self._defaults)
             output.put(ERROR_BODY)
         output.ended = True

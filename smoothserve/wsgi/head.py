@@ -11,17 +11,13 @@ from http import HTTPStatus
 from typing import Any
 
 from smoothserve.protocol.memory import make_memory
-from smoothserve.protocol.response import STATUS_LINES, DefaultHeaders, InvalidResponseError
+from smoothserve.protocol.response import InvalidResponseError
 
 #: The name that `parse_headers` yields for any spelling of Content-Length, always this object.
 CONTENT_LENGTH = b"content-length"
 
 #: Bound on what is remembered, since an application could make texts up.
 _MAX_KNOWN = 512
-
-#: Bounds on the whole answers that are remembered.
-_MAX_ANSWERS = 512
-_MAX_ANSWER_BYTES = 512
 
 _STATUS = re.compile(r"([0-9]{3})(?: (.*))?\Z", re.DOTALL)
 
@@ -142,13 +138,3 @@ def answer_key(status: object, headers: object) -> object:
     except TypeError:  # lists for pairs
         return None
     return key
-
-
-def remember_answer(key: object, status: int, fields: list[tuple[bytes, bytes]], defaults: DefaultHeaders) -> None:
-    """Remember status and headers that an answer has been started with, if nothing about them needs a thought."""
-    known = defaults.render_known(fields)
-    if known is None or status not in STATUS_LINES or len(known[0]) > _MAX_ANSWER_BYTES:
-        return
-    if len(defaults.answers) >= _MAX_ANSWERS:
-        defaults.answers.clear()
-    defaults.answers[key] = status, *known

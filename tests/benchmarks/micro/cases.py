@@ -180,9 +180,9 @@ def _response() -> Run:
     ]
 
     def run() -> None:
-        response = Response("GET", "1.1", keep_alive=True)
+        response = Response("GET", "1.1", True)
         response.start(200, headers, defaults)
-        response.data_to_send(b"Hello, world!", more=False)
+        response.data_to_send(b"Hello, world!", False)
 
     return run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smoothserve.asgi.http import PART_BYTES, PARTS_BYTES
+from smoothserve.asgi.streams import PART_BYTES, PARTS_BYTES
 from smoothserve.connection.base import Connection
 from tests.unit.connection.harness import serving, until
 
