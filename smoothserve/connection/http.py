@@ -109,8 +109,13 @@ class HTTPConnection(Movable):
                 return
             request = self._codec.take_known(data)
             if request is not None:
-                self._begin(request, True)
+                self._begin(request, b"")
                 return
+            if data[:1] == b"P":  # for POST, PUT and PATCH: others have no body as a rule
+                whole = self._codec.take_whole(data)
+                if whole is not None:
+                    self._begin(*whole)
+                    return
         elif self._phase == CLOSING:
             self._closing_goes_on()
             return
@@ -223,7 +228,11 @@ class HTTPConnection(Movable):
         else:
             self._close_lingering()
 
-    def _begin(self, request: Request, complete: bool = False) -> None:
+    def _begin(self, request: Request, body: bytes | None = None) -> None:
+        """Begin a request: with its body, if it is known to be the whole; what has come of it is taken, if it is None.
+
+        An empty one is for a `quick` request.
+        """
         service = self._service
         if self._peer is not None:
             request = self._read_forwarded(request, *self._peer)
@@ -243,11 +252,15 @@ class HTTPConnection(Movable):
             self._phase = BUSY
             self.deadline = service.watch_at
         self._continue_pending = request.expect_continue
-        self._body_done = complete
+        self._body_done = body is not None
         self._exchange = exchange = service.application.exchange(self, request)
         service.calls.add(exchange)
         service.counters[_IN_HAND] = len(service.calls)
-        if complete:
+        if body is not None:
+            if body:
+                self._body_bytes += len(body)
+                exchange.data_received(body)
+                exchange.body_ended()
             exchange.start()
             return
         # The body that has come with the head is there when the application asks for it.

@@ -29,6 +29,7 @@ class Request:
         "prefix",
         "query_string",
         "quick",
+        "quick_body",
         "raw_path",
         "target",
         "upgrade",
@@ -73,6 +74,8 @@ class Request:
 
         An exchange of such a request may not be told that the body has ended.
         """
+        self.quick_body = -1
+        """How long the body is, if it has come before, and the connection is to stay, and it has one; else -1."""
         self.upgrade = upgrade
         """The Upgrade header, lower-case, if Connection names it in an HTTP/1.1 request (RFC 9110 section 7.8)."""
 
@@ -176,6 +179,12 @@ class Codec(Protocol):
         """Take bytes that are just one request, whole and without a body, which has been read before.
 
         No events come of it: the request is returned, and complete. None: `receive_data` must be called.
+        """
+
+    def take_whole(self, data: bytes) -> tuple[Request, bytes] | None:
+        """Take bytes that are just one request whose head has been read before, and its whole body.
+
+        No events come of it: the request and its body are returned. None: `receive_data` must be called.
         """
 
     def receive_data(self, data: bytes) -> None:

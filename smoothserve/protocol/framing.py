@@ -91,6 +91,18 @@ class FramedCodec:
         self._state = self._after = _HOLDING
         return request
 
+    def take_whole(self, data: bytes) -> tuple[Request, bytes] | None:
+        """Take bytes that are just one request whose head has been read before, and its whole body."""
+        if self._state != _HEAD or self._held:
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        request = self._heads.get(data[:end])
+        if request is None or request.quick_body != len(data) - end:
+            return None
+        self._empty_lines = 0
+        self._state = self._after = _HOLDING
+        return request, data[end:]
+
     def receive_data(self, data: bytes) -> None:
         """Parse bytes from the connection."""
         state = self._state
@@ -201,11 +213,19 @@ class FramedCodec:
             self._fail(request)
             return
         if self._line_seen and self._fields_seen and end - start <= MAX_REMEMBERED_BYTES:
-            if len(self._heads) >= MAX_REMEMBERED:
-                self._heads.clear()
-            request.quick = request.keep_alive and request.upgrade is None and not request.has_body
-            self._heads[head] = request
+            self._remember_head(head, request)
         self._take_request(request, end)
+
+    def _remember_head(self, head: bytes, request: Request) -> None:
+        """Remember a head, and which short way an equal one may go."""
+        if request.keep_alive and request.upgrade is None:
+            if not request.has_body:
+                request.quick = True
+            elif request.content_length and not request.expect_continue:
+                request.quick_body = request.content_length
+        if len(self._heads) >= MAX_REMEMBERED:
+            self._heads.clear()
+        self._heads[head] = request
 
     def _take_line(self, text: bytes) -> RequestLine | None:
         """Read a request line; None if it is malformed, and said so."""

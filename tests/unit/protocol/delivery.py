@@ -69,6 +69,14 @@ class Delivery:
                 self.outcome.served.append(Served(fields_of(known), complete=True))
                 self.codec.next_request()
                 return
+            whole = self.codec.take_whole(data)
+            if whole is not None:
+                assert not self.codec.events
+                known, body = whole
+                assert body
+                self.outcome.served.append(Served(fields_of(known), body=body, complete=True))
+                self.codec.next_request()
+                return
         self.codec.receive_data(data)
         self.take()
 

@@ -376,6 +376,32 @@ def test_a_head_that_has_been_read_twice_is_one_object(make_codec: MakeCodec) ->
     assert make_codec(limits).take_known(get(b"/other")) is None
 
 
+@remembering
+def test_a_request_whose_head_has_been_read_twice_is_taken_with_its_body_if_that_is_here(make_codec: MakeCodec) -> None:
+    limits = Limits()
+    head = get(b"/same", b"Content-Length: 4").replace(b"GET", b"POST", 1)
+    for _ in range(3):
+        deliver(make_codec(limits), [head + b"body"])
+    codec = make_codec(limits)
+    for data in (head, head + b"bod", head + b"body+", head + b"bodyPOST / HTTP/1.1\r\n", b"\r\n" + head + b"body"):
+        assert codec.take_whole(data) is None
+    whole = codec.take_whole(head + b"last")
+    assert whole is not None
+    assert (whole[0].method, whole[1]) == ("POST", b"last")
+    assert not codec.events
+    codec.receive_data(get(b"/held"))
+    assert not codec.events, "the next request is held back"
+    codec.next_request()
+    assert len(codec.events) == 2
+    codec.next_request()
+    assert codec.take_known(head + b"last") is None
+    for field in (b"Connection: close", b"Expect: 100-continue", b"Connection: upgrade\r\nUpgrade: x"):
+        odd = get(b"/odd", b"Content-Length: 4", field).replace(b"GET", b"POST", 1)
+        for _ in range(3):
+            deliver(make_codec(limits), [odd + b"body"])
+        assert make_codec(limits).take_whole(odd + b"body") is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
