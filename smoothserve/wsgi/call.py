@@ -1,21 +1,22 @@
 """One call of a WSGI application, on an application thread: `start_response`, the iteration, `close()` (PEP 3333).
 
 Decides what is an error of the application's and what the client gets then. Must not touch the connection: what it has
-for the client goes into an `Output`, which the loop takes from. Runs per request: this is the hot path.
+for the client is left for the loop. Runs per request: this is the hot path.
 """
 
-import logging
 from collections.abc import Callable
-from typing import Any
-from wsgiref.types import WSGIApplication as WSGICallable
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import WSGIEnvironment
 
 from smoothserve.protocol.events import Request
-from smoothserve.protocol.response import DefaultHeaders, InvalidResponseError, Response
+from smoothserve.protocol.response import InvalidResponseError, Response
 from smoothserve.wsgi.body import ClientDisconnectedError
 from smoothserve.wsgi.head import CONTENT_LENGTH, answer_key, parse_headers, parse_status
 from smoothserve.wsgi.output import TAKE_BYTES, Output
 from smoothserve.wsgi.streams import FileWrapper
+
+if TYPE_CHECKING:
+    from smoothserve.wsgi.application import WSGIApplication
 
 ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
 ERROR_BODY = b"Internal Server Error"
@@ -26,34 +27,26 @@ class _RefusedError(Exception):
 
 
 class Call:
-    """The application thread's half of an exchange. What it leaves for the loop is `response` and `output`."""
+    """The application thread's half of an exchange. What it leaves for the loop is `response`, and the body.
 
-    __slots__ = (
-        "_app",
-        "_bodiless",
-        "_declared",
-        "_defaults",
-        "_head_sent",
-        "_log",
-        "_sent",
-        "output",
-        "request",
-        "response",
-    )
+    A body that is here completely when the call returns is left in `whole`, another one goes through `output`. The
+    exchange makes all attributes: one constructor for each request, and no slots, for the interpreter makes instances
+    of a plain class without leaving its loop (CPython 3.13).
+    """
 
-    def __init__(
-        self, app: WSGICallable, request: Request, *, defaults: DefaultHeaders, log: logging.Logger, disk_bytes: int
-    ) -> None:
-        self._app = app
-        self.request = request
-        self._defaults = defaults
-        self._log = log
-        self.response = Response(request.method, request.http_version, request.keep_alive)
-        self.output = Output(disk_bytes)
-        self._bodiless = request.method == "HEAD"
-        self._declared: int | None = None
-        self._sent = 0
-        self._head_sent = False
+    request: Request
+    response: Response
+    whole: bytes | None
+    """The whole body, once the call has returned."""
+    output: Output | None
+    """Made by the thread when it is needed."""
+    abandoned: bool
+    """Set by the loop: nothing will be taken any more."""
+    _application: "WSGIApplication"
+    _bodiless: bool
+    _declared: int | None
+    _sent: int
+    _head_sent: bool
 
     def _make_environ(self) -> WSGIEnvironment:
         """Return the environ."""
@@ -67,7 +60,7 @@ class Call:
         """Call the application, iterate over what it returns and close that. Never raises."""
         iterable: Any = ()
         try:
-            iterable = self._app(self._make_environ(), self.start_response)
+            iterable = self._application.app(self._make_environ(), self.start_response)
             kind = type(iterable)
             if kind is list or kind is tuple:
                 self._send_whole(iterable)
@@ -103,28 +96,35 @@ class Call:
                 self._declared = None
         elif self.response.started:
             raise InvalidResponseError("start_response() was called a second time, without exc_info")
+        defaults = self._application.defaults
         key = answer_key(status, headers)
-        known = self._defaults.heads.get(key) if key is not None else None
+        known = defaults.heads.get(key) if key is not None else None
         if known is not None:
-            code, self._declared = known.status, known.declared
-            self.response.start_again(known, self._defaults)
+            self._declared = known.declared
+            self._bodiless = known.bodiless or self.request.method == "HEAD"
+            self.response.start_again(known, defaults)
         else:
-            code, reason = parse_status(status)
-            fields = parse_headers(headers, self._log)
-            self.response.start(code, fields, self._defaults, reason)
-            for name, value in fields:
-                if name is CONTENT_LENGTH:
-                    self._declared = int(value)
-            if key is not None and reason is None:
-                self._defaults.remember_head(key, code, fields)
-        self._bodiless = code in (204, 205, 304) or self.request.method == "HEAD"
+            self._start(status, headers, key)
         return self.write
+
+    def _start(self, status: str, headers: list[tuple[str, str]], key: object) -> None:
+        """Start with what has not been seen before, and remember it by `key`."""
+        application = self._application
+        code, reason = parse_status(status)
+        fields = parse_headers(headers, application.error_log)
+        self.response.start(code, fields, application.defaults, reason)
+        self._bodiless = code in (204, 205, 304) or self.request.method == "HEAD"
+        for name, value in fields:
+            if name is CONTENT_LENGTH:
+                self._declared = int(value)
+        if key is not None and reason is None:
+            application.defaults.remember_head(key, code, fields)
 
     def write(self, data: bytes, /) -> None:
         """Send a part of the body (PEP 3333 "The write() Callable"). Raise `ClientDisconnectedError` if it is vain."""
         if not isinstance(data, bytes):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
-        if self.output.abandoned:
+        if self.abandoned:
             raise ClientDisconnectedError("the client has disconnected")
         if data:
             self._send(data)
@@ -133,18 +133,37 @@ class Call:
 
     def _send_whole(self, parts: "list[bytes] | tuple[bytes, ...]") -> None:
         """Send a body that is here completely: its length is known."""
-        for part in parts:
-            if not isinstance(part, bytes):
-                raise _RefusedError(f"the application returned a {_name(parts)} with {_name(part)} in it, not bytes")
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(parts) == 1 and type(parts[0]) is bytes:
+            data = parts[0]
+        else:
+            for part in parts:
+                if not isinstance(part, bytes):
+                    raise _RefusedError(
+                        f"the application returned a {_name(parts)} with {_name(part)} in it, not bytes"
+                    )
+            data = b"".join(parts)
+        output = self.output
+        if output is None:
+            # Nothing has been sent with `write()`.
+            self._require_head()
+            self.whole = b"" if self._bodiless else data
+            return
         if data and not self._bodiless:
-            if self.output.ended:
+            if output.ended:
                 self._complain_of_length()
                 return
-            self._require_head()
             self._sent += len(data)
-            self.output.put(data)
-        self._end()
+            output.put(data)
+        output.ended = True
+
+    def _open_output(self) -> Output:
+        output = self.output
+        if output is None:
+            self.output = output = Output(self._application.disk_bytes)
+            # The loop has said so before it could see the output, or after: then it says it again.
+            if self.abandoned:
+                output.abandon()
+        return output
 
     def _send_each(self, iterable: Any) -> None:
         """Send what the application yields, each part at once."""
@@ -154,7 +173,7 @@ class Call:
             raise _RefusedError(f"the application returned {_name(iterable)}, not an iterable of bytes")
         if type(iterable) is FileWrapper and self._send_file(iterable):
             return
-        output = self.output
+        output = self._open_output()
         for data in iterable:
             if not isinstance(data, bytes):
                 raise _RefusedError(f"the application yielded {_name(data)}, not bytes")
@@ -166,7 +185,7 @@ class Call:
 
     def _send(self, data: bytes) -> bool:
         """Send a part of the body. Return whether there may be more."""
-        output = self.output
+        output = self._open_output()
         if output.ended:
             if not self._bodiless:
                 self._complain_of_length()
@@ -186,8 +205,9 @@ class Call:
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Send the rest of a large regular file, which the loop reads by itself. Return False if it is none."""
+        output = self._open_output()
         extract = wrapper.regular_file()
-        if extract is None or self._bodiless or self.output.ended:
+        if extract is None or self._bodiless or output.ended:
             return False
         fd, offset, size = extract
         size -= offset
@@ -197,7 +217,7 @@ class Call:
             return False
         self._require_head()
         self._sent += size
-        self.output.put_file(fd, offset, size)
+        output.put_file(fd, offset, size)
         self._end()
         return True
 
@@ -212,7 +232,7 @@ class Call:
             if not self.response.started:
                 raise _RefusedError("the application returned without calling start_response()")
             self._head_sent = True
-        self.output.ended = True
+        self._open_output().ended = True
 
     def _close(self, iterable: Any) -> None:
         # The answer need not wait for this.
@@ -226,15 +246,15 @@ class Call:
 
     def _give_up(self) -> None:
         """Answer 500 in the application's place, or have the answer cut off where its head has been sent."""
-        output = self.output
-        if output.ended or output.abandoned:
+        output = self._open_output()
+        if output.ended or output.abandoned or self.whole is not None:
             return
         if self._head_sent:
             output.failed = True
         else:
             request = self.request
             self.response = Response(request.method, request.http_version, request.keep_alive)
-            self.response.start(500, ERROR_HEADERS, self._defaults)
+            self.response.start(500, ERROR_HEADERS, self._application.defaults)
             output.put(ERROR_BODY)
         output.ended = True
 
@@ -242,7 +262,8 @@ class Call:
         self._log_error("the body is longer than its Content-Length; the rest was not sent")
 
     def _log_error(self, text: str) -> None:
-        self._log.error("%s: %s %s", text, self.request.method, self.request.target.decode("latin-1"))
+        log = self._application.error_log
+        log.error("%s: %s %s", text, self.request.method, self.request.target.decode("latin-1"))
 
     def _log_exception(self, error: BaseException, text: str) -> None:
         if _stems_from_disconnect(error):
@@ -251,7 +272,8 @@ class Call:
             # The traceback begins in the application, not in our call of it.
             error = error.with_traceback(error.__traceback__.tb_next)
         request = self.request
-        self._log.error("%s: %s %s", text, request.method, request.target.decode("latin-1"), exc_info=error)
+        log = self._application.error_log
+        log.error("%s: %s %s", text, request.method, request.target.decode("latin-1"), exc_info=error)
 
 
 def _name(value: object) -> str:

@@ -10,6 +10,7 @@ from wsgiref.types import WSGIEnvironment
 
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.exchange import ExchangeConnection
+from smoothserve.protocol.response import Response
 from smoothserve.wsgi.body import AwaitedInput, RequestBody, storage_advice
 from smoothserve.wsgi.call import Call
 
@@ -28,28 +29,16 @@ _SAFE = frozenset(["GET", "HEAD", "OPTIONS"])
 class WSGIExchange(Call):
     """One request in the hands of a WSGI application."""
 
-    __slots__ = (
-        "_application",
-        "_awaited",
-        "_body",
-        "_connection",
-        "_continuing",
-        "_over",
-        "_posted",
-        "_reported",
-        "_started",
-        "_submitted",
-        "dropped",
-    )
-
     def __init__(self, application: "WSGIApplication", connection: ExchangeConnection, request: Request) -> None:
-        super().__init__(
-            application.app,
-            request,
-            defaults=application.defaults,
-            log=application.error_log,
-            disk_bytes=application.disk_bytes,
-        )
+        self.request = request
+        self.response = Response(request.method, request.http_version, request.keep_alive)
+        self.whole = None
+        self.output = None
+        self.abandoned = False
+        self._bodiless = False
+        self._declared = None
+        self._sent = 0
+        self._head_sent = False
         self._application = application
         self._connection = connection
         self.dropped = False
@@ -65,7 +54,7 @@ class WSGIExchange(Call):
         """Nothing more is to be written: the answer is finished, or its client has gone."""
         self._continuing = False
         """`_continue` will be called."""
-        if request.has_body:
+        if not request.quick and request.has_body:
             self._body = RequestBody(application.loop, connection, application.spool_bytes, self._body_complete)
 
     # from the connection
@@ -74,7 +63,10 @@ class WSGIExchange(Call):
         """Hand the call to a thread as soon as the body is complete; at once if the client waits to be asked for it."""
         self._started = True
         body = self._body
-        if body is None or body.complete or body.error is not None:
+        if body is None:
+            self._submitted = True
+            self._application.pool.submit(self)
+        elif body.complete or body.error is not None:
             self._submit()
         elif not self.request.expect_continue:
             pass  # the body comes by itself
@@ -127,7 +119,7 @@ class WSGIExchange(Call):
         self._connection.request_timed_out(self)
 
     def _abandon(self) -> None:
-        self.output.abandon()
+        self._drop_output()
         self._end_input()
         if not self._submitted:
             self._report()
@@ -167,7 +159,7 @@ class WSGIExchange(Call):
     def run(self) -> None:
         """Make the application's call. On an application thread."""
         # Nobody would notice the call of a safe method for a client that has gone.
-        if not (self.output.abandoned and (self.dropped or self.request.method in _SAFE)):
+        if not (self.abandoned and (self.dropped or self.request.method in _SAFE)):
             self._make_call()
 
     def _make_environ(self) -> WSGIEnvironment:
@@ -197,9 +189,10 @@ class WSGIExchange(Call):
         """Write what the call has yielded, and tell the connection of its return."""
         try:
             if not self._over:
-                self._write()
-                if not self.output.ended:  # a defect of ours has ended the call
-                    self._fail()
+                if self.whole is not None and self._connection.writable:
+                    self._write_whole(self.whole)
+                else:
+                    self._write_rest()
         finally:
             self._report()
             self._clean_up()
@@ -212,7 +205,8 @@ class WSGIExchange(Call):
     def _clean_up(self) -> None:
         """Give temporary files back, once neither the call nor the connection needs them."""
         if self._reported and self._over:
-            self.output.close()
+            if self.output is not None:
+                self.output.close()
             if self._body is not None:
                 self._body.discard()
                 self._body = None
@@ -220,9 +214,36 @@ class WSGIExchange(Call):
 
     # the answer
 
+    def _write_whole(self, body: bytes) -> None:
+        """Pass on an answer that is here completely."""
+        connection = self._connection
+        response = self.response
+        if response.keep_alive and not connection.keep_alive_allowed():
+            response.keep_alive = False
+        connection.write(response.data_to_send(body, False))
+        if response.error is not None:
+            self._log_error(response.error)
+            self._fail()
+        else:
+            self._end_input()
+            connection.answer_finished(self)
+
+    def _write_rest(self) -> None:
+        """Pass on what is there now that the call has returned."""
+        if self.whole is not None:
+            # The client takes nothing at the moment.
+            output = self._open_output()
+            output.put(self.whole)
+            output.ended = True
+        self._write()
+        if self.output is None or not self.output.ended:  # a defect of ours has ended the call
+            self._fail()
+
     def _write(self) -> None:
         """Pass on as much of the answer as the connection takes, but let others have their turn."""
         output = self.output
+        if output is None:
+            return
         connection = self._connection
         burst = takes = 0
         while connection.writable and not self._over:
@@ -263,9 +284,15 @@ class WSGIExchange(Call):
         self.writable_again()
 
     def _fail(self) -> None:
-        self.output.abandon()
+        self._drop_output()
         self._end_input()
         self._connection.answer_failed(self)
+
+    def _drop_output(self) -> None:
+        """Take nothing more: what the thread still has for the client is not needed."""
+        self.abandoned = True
+        if self.output is not None:
+            self.output.abandon()
 
     def _end_input(self) -> None:
         """Take note that the answer is over; what has not come of the body now will not come any more."""

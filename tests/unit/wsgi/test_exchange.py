@@ -150,6 +150,7 @@ def test_small_parts_at_full_speed_leave_the_loop_to_others() -> None:
             server.turn()
             # Bounded by looks at the output, whatever is added to it meanwhile: a few thousand parts of ten bytes.
             assert len(connection.sent) - before < MEMORY_BYTES // 4
+        assert exchange.output is not None
         assert exchange.output._put - exchange.output._taken < MEMORY_BYTES
         over.append(True)
         server.until(lambda: connection.finished)
