@@ -180,7 +180,6 @@ class Response:
         "_head",
         "_left",
         "_old_client",
-        "_unusual",
         "_whole",
         "_without_body",
         "bytes_sent",
@@ -193,9 +192,8 @@ class Response:
     )
 
     def __init__(self, method: str, http_version: str, keep_alive: bool) -> None:
-        self._without_body = without_body = method == "HEAD"
-        self._old_client = old_client = http_version == "1.0"
-        self._unusual = without_body or old_client
+        self._without_body = method == "HEAD"
+        self._old_client = http_version == "1.0"
         self.keep_alive = keep_alive
         self.started = False
         self.complete = False
@@ -272,7 +270,7 @@ class Response:
         """Start with what an earlier answer has been started with."""
         if known.block is not defaults.block:
             known.render(defaults.block)
-        if self._unusual or known.bodiless:
+        if self._without_body or self._old_client or known.bodiless:
             self._frame(known.status, known.unframed(), known.declared, self.keep_alive)
             return
         self.status = known.status

@@ -11,7 +11,7 @@ from wsgiref.types import WSGIEnvironment
 from smoothserve.protocol.events import Request
 from smoothserve.protocol.response import InvalidResponseError, Response
 from smoothserve.wsgi.body import ClientDisconnectedError
-from smoothserve.wsgi.head import CONTENT_LENGTH, answer_key, parse_headers, parse_status
+from smoothserve.wsgi.head import CONTENT_LENGTH, parse_headers, parse_status
 from smoothserve.wsgi.output import TAKE_BYTES, Output
 from smoothserve.wsgi.streams import FileWrapper
 
@@ -45,8 +45,10 @@ class Call:
     _application: "WSGIApplication"
     _bodiless: bool
     _declared: int | None
-    _sent: int
     _head_sent: bool
+    # Where there is an `output`: bytes that have been put there, and whether the loop is on its way to it.
+    _sent: int
+    _posted: bool
 
     def _make_environ(self) -> WSGIEnvironment:
         """Return the environ."""
@@ -97,8 +99,14 @@ class Call:
         elif self.response.started:
             raise InvalidResponseError("start_response() was called a second time, without exc_info")
         defaults = self._application.defaults
-        key = answer_key(status, headers)
-        known = defaults.heads.get(key) if key is not None else None
+        known = None
+        key: object = None
+        if type(headers) is list:
+            key = (status, tuple(headers))
+            try:
+                known = defaults.heads.get(key)
+            except TypeError:
+                key = None  # lists for pairs
         if known is not None:
             self._declared = known.declared
             self._bodiless = known.bodiless or self.request.method == "HEAD"
@@ -159,6 +167,8 @@ class Call:
     def _open_output(self) -> Output:
         output = self.output
         if output is None:
+            self._sent = 0
+            self._posted = False
             self.output = output = Output(self._application.disk_bytes)
             # The loop has said so before it could see the output, or after: then it says it again.
             if self.abandoned:

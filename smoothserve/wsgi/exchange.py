@@ -4,7 +4,7 @@ Implements `Exchange`, and `Job` for the pool. All methods but `run` and what it
 only they touch the connection. Runs per request: this is the hot path.
 """
 
-import io
+from io import BytesIO
 from typing import TYPE_CHECKING
 from wsgiref.types import WSGIEnvironment
 
@@ -37,36 +37,36 @@ class WSGIExchange(Call):
         self.abandoned = False
         self._bodiless = False
         self._declared = None
-        self._sent = 0
         self._head_sent = False
         self._application = application
         self._connection = connection
         self.dropped = False
         self._body: RequestBody | None = None
         self._awaited: AwaitedInput | None = None
-        self._started = False
         self._submitted = False
-        self._posted = False
-        """`deliver` will be called."""
         self._reported = False
         """The connection has been told of the call's return."""
         self._over = False
         """Nothing more is to be written: the answer is finished, or its client has gone."""
+        self._started: bool
+        """Where there is a body: `start` has been called."""
         self._continuing = False
         """`_continue` will be called."""
         if not request.quick and request.has_body:
+            self._started = False
             self._body = RequestBody(application.loop, connection, application.spool_bytes, self._body_complete)
 
     # from the connection
 
     def start(self) -> None:
         """Hand the call to a thread as soon as the body is complete; at once if the client waits to be asked for it."""
-        self._started = True
         body = self._body
         if body is None:
             self._submitted = True
             self._application.pool.submit(self)
-        elif body.complete or body.error is not None:
+            return
+        self._started = True
+        if body.complete or body.error is not None:
             self._submit()
         elif not self.request.expect_continue:
             pass  # the body comes by itself
@@ -163,14 +163,17 @@ class WSGIExchange(Call):
             self._make_call()
 
     def _make_environ(self) -> WSGIEnvironment:
+        request = self.request
         body = self._body
-        content_length = self.request.content_length
-        if content_length is None and body is not None and self._awaited is None:
+        content_length = request.content_length
+        if body is None:
+            environ = self._application.environs.build(request, self._connection, content_length)
+            environ["wsgi.input"] = BytesIO()
+            return environ
+        if content_length is None and self._awaited is None:
             content_length = body.size  # it was chunked, and is complete
-        environ = self._application.environs.build(self.request, self._connection, content_length)
-        environ["wsgi.input"] = (
-            io.BytesIO() if body is None else body.open() if self._awaited is None else self._awaited
-        )
+        environ = self._application.environs.build(request, self._connection, content_length)
+        environ["wsgi.input"] = body.open() if self._awaited is None else self._awaited
         return environ
 
     def _post(self) -> None:
@@ -187,15 +190,20 @@ class WSGIExchange(Call):
 
     def finish(self) -> None:
         """Write what the call has yielded, and tell the connection of its return."""
+        connection = self._connection
         try:
             if not self._over:
-                if self.whole is not None and self._connection.writable:
-                    self._write_whole(self.whole)
+                whole = self.whole
+                if whole is not None and connection.writable:
+                    self._write_whole(connection, whole)
                 else:
                     self._write_rest()
         finally:
-            self._report()
-            self._clean_up()
+            if not self._reported:
+                self._reported = True
+                connection.call_returned(self)
+            if self._body is not None or self.output is not None:
+                self._clean_up()
 
     def _report(self) -> None:
         if not self._reported:
@@ -214,9 +222,8 @@ class WSGIExchange(Call):
 
     # the answer
 
-    def _write_whole(self, body: bytes) -> None:
+    def _write_whole(self, connection: ExchangeConnection, body: bytes) -> None:
         """Pass on an answer that is here completely."""
-        connection = self._connection
         response = self.response
         if response.keep_alive and not connection.keep_alive_allowed():
             response.keep_alive = False
@@ -224,9 +231,11 @@ class WSGIExchange(Call):
         if response.error is not None:
             self._log_error(response.error)
             self._fail()
-        else:
+            return
+        self._over = True
+        if self._body is not None:
             self._end_input()
-            connection.answer_finished(self)
+        connection.answer_finished(self)
 
     def _write_rest(self) -> None:
         """Pass on what is there now that the call has returned."""

@@ -126,15 +126,3 @@ def _find_fault(headers: object) -> str:
             except UnicodeEncodeError:
                 return f"header {what} {text!r} has characters beyond latin-1 (of header {header[0]!r})"
     return "the headers are not a list of (name, value) tuples"
-
-
-def answer_key(status: object, headers: object) -> object:
-    """Return what equal answers are known by; None if that cannot be told at once."""
-    if type(headers) is not list:
-        return None
-    key = (status, tuple(headers))
-    try:
-        hash(key)
-    except TypeError:  # lists for pairs
-        return None
-    return key

@@ -265,15 +265,21 @@ class ThreadPool:
         posted = self._posted
         ended = self._ended
         returned = len(ended)
+        left = 0
         try:
             # What is posted meanwhile waits for the next turn: a fast stream must not keep the loop for itself.
             for _ in range(len(posted)):
                 posted.popleft().deliver()
+            self._in_hand -= returned
+            self.calls_ended += returned
+            left = returned
             for _ in range(returned):
-                self._in_hand -= 1
-                self.calls_ended += 1
+                left -= 1
                 ended.popleft().finish()
         finally:
+            if left:  # one has failed
+                self._in_hand += left
+                self.calls_ended -= left
             if (posted or ended) and not self._fetching:  # posted meanwhile, or left because one has failed
                 self._fetching = True
                 self._loop.call_soon(self._fetch)
@@ -301,22 +307,21 @@ class ThreadPool:
         parked = self._parked
         clock = time.monotonic
         while True:
-            if front.acquire(blocking=False):
-                job = jobs.get()
-                front.release()
-                if parked and not self._ticking and not jobs.empty():
-                    # What came in before the release relied on this thread.
-                    self._tell_loop(self._assign)
-            else:
-                try:
-                    job = jobs.get_nowait()
-                except queue.Empty:
+            try:
+                job = jobs.get_nowait()
+            except queue.Empty:
+                if not front.acquire(blocking=False):
                     parked.append(own)
                     if not jobs.empty():
                         # It has come in between, and whoever held the front may not have seen this thread park.
                         self._tell_loop(self._assign)
                     own.gate.acquire()
                     continue
+                job = jobs.get()
+                front.release()
+                if parked and not self._ticking and not jobs.empty():
+                    # What came in before the release relied on this thread.
+                    self._tell_loop(self._assign)
             if job is None:
                 break
             own.job = job
