@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from smoothserve.control.channel import Channel, channel_pair
-from smoothserve.control.environment import worker_environment
+from smoothserve.control.environment import with_allocator, worker_environment
 from smoothserve.control.identity import Identity, take_on
 from smoothserve.control.interpreter import find_interpreter, working_directory
 from smoothserve.control.launch import WorkerLaunch, write_launch
@@ -108,7 +108,7 @@ def _become_worker(command: Command, launch_fd: int, fds: Sequence[int], channel
         for fd in fds:
             os.set_inheritable(fd, True)
         arguments = [command.interpreter, "-P", "-m", WORKER_MODULE, str(launch_fd)]
-        os.execve(command.interpreter, arguments, command.environ)  # noqa: S606 - no shell is wanted
+        os.execve(command.interpreter, arguments, with_allocator(command.environ))  # noqa: S606 - no shell is wanted
     except BaseException as error:  # noqa: BLE001 - two masters must not come out of a fork
         with contextlib.suppress(BaseException):
             reason = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)

@@ -30,6 +30,7 @@ from smoothserve.connection.relief import Relief
 from smoothserve.connection.room import Room
 from smoothserve.connection.service import ProxyProtocol, Service, Timeouts
 from smoothserve.control.channel import HAS_SEQPACKET, Channel
+from smoothserve.control.environment import forget_allocator
 from smoothserve.control.launch import WorkerLaunch, read_launch
 from smoothserve.control.messages import Failed, Ready, shorten
 from smoothserve.control.places import OFF
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Run the worker that the launch message behind descriptor `argv[1]` describes; return the exit code."""
     launch = read_launch(WorkerLaunch, int(argv[1]))
+    forget_allocator(os.environ)
     settings = Settings.from_dict(launch.settings)
     guard = own_descriptors(launch)
     channel = Channel(socket.socket(fileno=launch.control_fd))

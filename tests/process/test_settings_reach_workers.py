@@ -34,7 +34,7 @@ def app(environ, start_response):
         "threads": sum(one.name.startswith("smoothserve-wsgi-") for one in threading.enumerate()),
         "directory": os.getcwd(),
         "module": __file__,
-        "variables": {name: value for name, value in os.environ.items() if name.startswith("TOLD_")},
+        "variables": {name: value for name, value in os.environ.items() if name.startswith(("TOLD_", "MALLOC_"))},
     }
     body = json.dumps(told).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -161,6 +161,13 @@ def test_a_reload_brings_what_file_and_environment_file_say_by_then(serve: Serve
     assert Answer(server, "/raise").status == 500
     server.wait_log("RuntimeError: told")
     assert server.log().count("request refused with 414") == 1
+
+
+def test_a_workers_malloc_is_told_what_the_application_need_not_know(serve: Serve, place: AppDirectory) -> None:
+    server = serve(place, "--config", "settings.toml", app="telling:made")
+    environ = Path(f"/proc/{server.workers[0]}/environ").read_bytes().split(b"\0")
+    assert b"MALLOC_TRIM_THRESHOLD_=16777216" in environ
+    assert Answer(server, "/x").told["variables"].keys() == {"TOLD_BY", "TOLD_MORE", "TOLD_FILE"}
 
 
 def test_a_file_that_became_a_pipe_refuses_the_reload_and_holds_nobody_up(serve: Serve, place: AppDirectory) -> None:

@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from smoothserve.control.environment import parse_env_line, read_env_file, worker_environment
+from smoothserve.control.environment import (
+    ALLOCATOR,
+    forget_allocator,
+    parse_env_line,
+    read_env_file,
+    with_allocator,
+    worker_environment,
+)
 from smoothserve.errors import FileError
 
 
@@ -92,3 +99,18 @@ def test_env_wins_over_the_file_and_the_file_over_the_masters_environment(tmp_pa
         "C": "base",
         "PWD": "/srv/releases/2",
     }
+
+
+def test_malloc_is_told_to_keep_what_uploads_need_and_the_application_does_not_see_it() -> None:
+    environ = dict(with_allocator({"A": "1"}))
+    assert environ == {"A": "1", **ALLOCATOR}
+    forget_allocator(environ)
+    assert environ == {"A": "1"}
+
+
+@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_who_says_something_about_malloc_is_obeyed(name: str) -> None:
+    environ = {name: "65536"}
+    assert with_allocator(environ) == {name: "65536"}
+    forget_allocator(environ)
+    assert environ == {name: "65536"}
