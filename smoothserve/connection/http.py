@@ -240,8 +240,7 @@ class HTTPConnection(Movable):
             self._upgrade(request, service.websockets)
             return
         service.requests += 1
-        service.unanswered += 1
-        service.counters[_UNANSWERED] = service.unanswered
+        service.unanswered = service.counters[_UNANSWERED] = service.unanswered + 1
         if service.timed:
             # Not the loop's time: uvloop keeps that for a whole turn, an application that blocks included.
             self._started = monotonic()
@@ -456,8 +455,7 @@ class HTTPConnection(Movable):
         service = self._service
         self._exchange = None
         self.requests += 1
-        service.unanswered -= 1
-        service.counters[_UNANSWERED] = service.unanswered
+        service.unanswered = service.counters[_UNANSWERED] = service.unanswered - 1
         if service.timed:
             seconds = monotonic() - self._started
             service.seconds += seconds

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
 ERROR_BODY = b"Internal Server Error"
+_NO_HEAD = "the application returned without calling start_response()"
+_BODY_FIRST = "the application sent a body before it called start_response()"
 
 
 class _RefusedError(Exception):
@@ -66,8 +68,8 @@ class Call:
             kind = type(iterable)
             if kind is list or kind is tuple:
                 self._send_whole(iterable)
-            else:
-                self._send_each(iterable)
+                return  # neither has anything to close
+            self._send_each(iterable)
         except _RefusedError as error:
             self._log_error(str(error))
             self._give_up()
@@ -153,7 +155,9 @@ class Call:
         output = self.output
         if output is None:
             # Nothing has been sent with `write()`.
-            self._require_head()
+            if not self.response.started:
+                raise _RefusedError(_BODY_FIRST if data else _NO_HEAD)
+            self._head_sent = True
             self.whole = b"" if self._bodiless else data
             return
         if data and not self._bodiless:
@@ -234,13 +238,13 @@ class Call:
     def _require_head(self) -> None:
         if not self._head_sent:
             if not self.response.started:
-                raise _RefusedError("the application sent a body before it called start_response()")
+                raise _RefusedError(_BODY_FIRST)
             self._head_sent = True
 
     def _end(self) -> None:
         if not self._head_sent:
             if not self.response.started:
-                raise _RefusedError("the application returned without calling start_response()")
+                raise _RefusedError(_NO_HEAD)
             self._head_sent = True
         self._open_output().ended = True
 

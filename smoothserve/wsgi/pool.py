@@ -194,8 +194,9 @@ class ThreadPool:
     def _hand_out(self) -> None:
         """Let the threads have what has been submitted."""
         submitted, self._submitted = self._submitted, []
+        put = self._jobs.put
         for job in submitted:
-            self._jobs.put(job)
+            put(job)
         if self._in_hand >= self._size or not self._front.locked():
             self._assign()
 
@@ -333,7 +334,8 @@ class ThreadPool:
             own.busy_since = 0.0
             own.job = None
             self._ended.append(job)
-            self._request_fetch()
+            if not self._fetching:
+                self._request_fetch()
         self._tell_loop(self._thread_ended)
 
     def _thread_ended(self) -> None:

@@ -415,11 +415,20 @@ def test_what_is_no_iterable_of_bytes_is_answered_with_500_and_named(result: Any
     assert log == f"{text}: GET /"
 
 
-@pytest.mark.parametrize("result", [[b"hello"], iter([b"hello"]), [], iter([])])
-def test_an_answer_without_start_response_is_answered_with_500(result: Any) -> None:
+@pytest.mark.parametrize(
+    ("result", "what"),
+    [
+        ([b"hello"], "sent a body before it called"),
+        (iter([b"hello"]), "sent a body before it called"),
+        ([], "returned without calling"),
+        ([b""], "returned without calling"),
+        (iter([]), "returned without calling"),
+    ],
+)
+def test_an_answer_without_start_response_is_answered_with_500(result: Any, what: str) -> None:
     connection, log = answer(lambda environ, start_response: result)
     assert connection.status == "500 Internal Server Error"
-    assert "start_response()" in log
+    assert f"the application {what} start_response()" in log
     assert "Traceback" not in log
 
 
