@@ -107,10 +107,10 @@ class ASGIExchange:
                 return
         else:
             task = asyncio.Task(self._run(), loop=loop)
-        # The loop holds tasks weakly; a call that waits must not be collected.
+        # The loop holds tasks weakly; a call that waits must not be collected. `_run` takes it out: a callback would be
+        # a turn of the loop for each request.
         self._task = task
         application.tasks.add(task)
-        task.add_done_callback(application.tasks.discard)
 
     def data_received(self, data: bytes) -> None:
         """Take a part of the request body, for `receive()`."""
@@ -279,9 +279,11 @@ class ASGIExchange:
         else:
             if result is not None:
                 self._log_error(f"the application returned {result!r}, an ASGI application returns None")
-            if not self._answered:
+            if not self._answered:  # in a forked child always: see `forked`
                 self._call_ended()
         finally:
+            if self._task is not None:
+                application.tasks.discard(self._task)
             self._connection.call_returned(self)
 
     def _call_ended(self) -> None:

@@ -24,3 +24,14 @@ def disarm(end: Callable[[BaseException | None], NoReturn]) -> None:
     for owner, name in ((Output, "put"), (Output, "put_file"), (ThreadPool, "_request_fetch"), (Call, "_log_error")):
         setattr(owner, name, end_well)
     setattr(Call, "_log_exception", end_badly)  # noqa: B010 - mypy would not have it otherwise
+    # A property wins over the attribute that the pool has: whatever is on its way, a fetch is asked for.
+    setattr(ThreadPool, "_fetching", property(_never, _ignore))  # noqa: B010
+
+
+def _never(_pool: object) -> bool:
+    """Answer for a flag that would keep a call from its end."""
+    return False
+
+
+def _ignore(_pool: object, _value: bool) -> None:
+    """Leave it so."""
