@@ -72,6 +72,12 @@ def test_failed_requests_amid_reloads_are_judged() -> None:
     assert verdicts(found)[1].endswith(", NOT met")
 
 
+@pytest.mark.parametrize(("per_second", "word"), [(1530.0, "0.96, met"), (1510.0, "0.94, NOT met")])
+def test_the_share_of_what_cannot_be_exceeded_is_judged(per_second: float, word: str) -> None:
+    found = case("wsgi-sleep-8", smoothserve=[{"per_second": per_second, "per_cpu_second": 1.0}])
+    assert verdicts(found) == [f"- at least 0.95 of the ideal 1,600/s: {word}"]
+
+
 def test_what_is_measured_for_the_table_begins_with_our_own_server() -> None:
     chosen = [one for one in CASES if one.in_table]
     assert all(one.in_table[0] == OURS and set(one.in_table) <= set(one.servers) for one in chosen)
