@@ -336,8 +336,8 @@ class HTTPConnection(Movable):
             self._hold()
             self._release_reading(BY_PIPELINE)
             return
-        if self._processing and (codec.ahead or self.tls is not None):
-            # By turns, not by reads: TLS reads many records in one.
+        if (self._processing and codec.ahead) or self.tls is not None:
+            # By turns, not by reads: TLS reads many records in one, each of which may be a request.
             if not self._row:
                 service.loop.call_soon(self._end_row)
             self._row += 1

@@ -127,7 +127,8 @@ class Call:
         for name, value in fields:
             if name is CONTENT_LENGTH:
                 self._declared = int(value)
-        if key is not None and reason is None:
+        if key is not None and reason is None and len(fields) == len(headers):
+            # The key is as long as what is sent: nothing has been left out.
             application.defaults.remember_head(key, code, fields)
 
     def write(self, data: bytes, /) -> None:
@@ -156,7 +157,7 @@ class Call:
         if output is None:
             # Nothing has been sent with `write()`.
             if not self.response.started:
-                raise _RefusedError(_BODY_FIRST if data else _NO_HEAD)
+                raise _RefusedError(_BODY_FIRST if data and self.request.method != "HEAD" else _NO_HEAD)
             self._head_sent = True
             self.whole = b"" if self._bodiless else data
             return
@@ -164,16 +165,20 @@ class Call:
             if output.ended:
                 self._complain_of_length()
                 return
+            self._require_head()
             self._sent += len(data)
             output.put(data)
-        output.ended = True
+        self._end()
 
     def _open_output(self) -> Output:
         output = self.output
         if output is None:
             self._sent = 0
             self._posted = False
-            self.output = output = Output(self._application.disk_bytes)
+            output = Output(self._application.disk_bytes)
+            # Who still calls `write()` when the answer is complete is too late.
+            output.ended = self.whole is not None
+            self.output = output
             # The loop has said so before it could see the output, or after: then it says it again.
             if self.abandoned:
                 output.abandon()

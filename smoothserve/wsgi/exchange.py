@@ -191,13 +191,16 @@ class WSGIExchange(Call):
     def finish(self) -> None:
         """Write what the call has yielded, and tell the connection of its return."""
         connection = self._connection
+        whole = self.whole
+        if whole:
+            # Its thread knows us until its next call, which may be long hence.
+            self.whole = b""
         try:
             if not self._over:
-                whole = self.whole
                 if whole is not None and connection.writable:
                     self._write_whole(connection, whole)
                 else:
-                    self._write_rest()
+                    self._write_rest(whole)
         finally:
             if not self._reported:
                 self._reported = True
@@ -237,12 +240,11 @@ class WSGIExchange(Call):
             self._end_input()
         connection.answer_finished(self)
 
-    def _write_rest(self) -> None:
-        """Pass on what is there now that the call has returned."""
-        if self.whole is not None:
-            # The client takes nothing at the moment.
+    def _write_rest(self, whole: bytes | None) -> None:
+        """Pass on what is there now that the call has returned: a whole body, for which there is no room, or more."""
+        if whole is not None:
             output = self._open_output()
-            output.put(self.whole)
+            output.put(whole)
             output.ended = True
         self._write()
         if self.output is None or not self.output.ended:  # a defect of ours has ended the call

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from smoothserve.connection.fixed import FixedExchange
 from smoothserve.connection.http import PIPELINE_BYTES, ROW, HTTPConnection
 from smoothserve.connection.service import Timeouts
+from smoothserve.protocol.tls import TLSInfo
 from tests.unit.connection.harness import TIMEOUT, Client, Server, serving, until
 from tests.unit.connection.test_handover import Pair
 
@@ -43,6 +44,22 @@ class Fixed:
         body = bytes(request.raw_path).ljust(SIZE)
         headers = [(b"content-length", b"%d" % SIZE)]
         return FixedExchange(connection, request, self._defaults, 200, headers, body)
+
+
+class Taking:
+    """A transport that takes everything that is written, at once."""
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 async def deaf_client(server: Server) -> Client:
@@ -302,6 +319,34 @@ def test_a_long_row_leaves_the_loop_to_others_in_between(run: Run, http: str, ha
             # The first of a row is taken by itself.
             assert most <= ROW + 1
             assert turns >= count // (ROW + 1)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"],
+)
+def test_a_long_row_of_tls_records_leaves_the_loop_to_others_in_between(
+    run: Run, http: str, request_bytes: bytes
+) -> None:
+    """TLS reads many records in a turn, and each may bring a whole request."""
+
+    async def scenario() -> None:
+        async with serving(numbered, http=http) as server:
+            service = server.service
+            service.application = Fixed(server)
+            connection = HTTPConnection(service, ("192.0.2.7", 1), ("192.0.2.1", 443))
+            connection.connection_made(cast("asyncio.Transport", Taking()))
+            connection.secure(TLSInfo(version="TLSv1.3", cipher="TLS_AES_128_GCM_SHA256", cipher_number=0x1301))
+            for number in range(1, 4):
+                for _ in range(100):
+                    connection.data_received(request_bytes)
+                assert service.requests - (number - 1) * 100 <= ROW, "so many are begun in one turn"
+                async with asyncio.timeout(TIMEOUT):
+                    while connection.requests < number * 100:
+                        await asyncio.sleep(0)
+            connection.connection_lost(None)
 
     run(scenario())
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smoothserve.protocol.memory import FAST_PATHS
 from smoothserve.protocol.response import (
     STATUS_LINES,
     DefaultHeaders,
@@ -436,3 +437,59 @@ def test_fields_that_an_application_makes_up_are_not_remembered_without_end() ->
         response.start(200, [(b"x-request", b"%d" % number)], shared)
         assert b"x-request: %d\r\n" % number in response.data_to_send(b"", more=False)
     assert len(shared.fields) <= 1024
+
+
+# Heads that come again
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[str, str, bool, bool, int, Headers, list[bytes]]:
+    """Method, version, whether the connection would stay and then does, status, headers, and the parts of a body."""
+    method, version = draw(st.sampled_from(["GET", "GET", "HEAD"])), draw(st.sampled_from(["1.1", "1.1", "1.0"]))
+    keeps, stays = draw(st.booleans()), draw(st.booleans())
+    status = draw(st.sampled_from([200, 200, 404, 204, 205, 304, 599]))
+    fields = [(b"content-length", b"5"), (b"content-length", b"0"), (b"a", b"b"), (b"A", b"c"), (b"server", b"own")]
+    headers = draw(st.lists(st.sampled_from([*fields, (b"connection", b"close"), (b"a", b"x" * 900)]), max_size=3))
+    return method, version, keeps, stays, status, headers, draw(st.sampled_from([[b"hello"], [b""], [b"he", b"llo"]]))
+
+
+def send_all(
+    made: DefaultHeaders, answer: tuple[str, str, bool, bool, int, Headers, list[bytes]]
+) -> list[tuple[bytes, bool, bool, str | None, bytes, int] | str]:
+    method, version, keeps, stays, status, headers, parts = answer
+    response = Response(method, version, keep_alive=keeps)
+    try:
+        response.start(status, headers, made)
+    except InvalidResponseError as error:
+        return [str(error)]
+    response.keep_alive = response.keep_alive and stays
+    seen: list[tuple[bytes, bool, bool, str | None, bytes, int] | str] = []
+    for index, part in enumerate(parts):
+        data = response.data_to_send(part, more=index < len(parts) - 1)
+        seen.append((data, response.complete, response.keep_alive, response.error, response.head, response.bytes_sent))
+    return seen
+
+
+@given(st.lists(answers(), min_size=1, max_size=4), st.integers(2, 4))
+def test_an_answer_like_earlier_ones_is_sent_as_if_it_were_the_first(
+    several: list[tuple[str, str, bool, bool, int, Headers, list[bytes]]], times: int
+) -> None:
+    old = DefaultHeaders(b"x")
+    for second in range(times):
+        for answer in several:
+            old.render(NOW + second)
+            new = DefaultHeaders(b"x")
+            new.render(NOW + second)
+            assert send_all(old, answer) == send_all(new, answer)
+
+
+def test_of_heads_so_many_are_remembered_and_no_long_ones() -> None:
+    made = defaults()
+    for number in range(1100):
+        for _ in range(2):
+            Response("GET", "1.1", keep_alive=True).start(200, [(b"x", b"%d" % (number % 900)), (b"y", b"z")], made)
+    assert len(made.heads) <= 512
+    assert bool(made.heads) == FAST_PATHS
+    for _ in range(3):
+        Response("GET", "1.1", keep_alive=True).start(200, [(b"long", b"x" * 120)] * 20, made)
+    assert all(len(known.head) < 1200 for known in made.heads.values())

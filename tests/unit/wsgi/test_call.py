@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from smoothserve.protocol.memory import FAST_PATHS
 from tests.unit.wsgi.fakes import FakeConnection, Server, request
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -506,3 +507,60 @@ def test_a_body_that_is_shorter_than_its_content_length_is_cut_and_logged(result
     assert connection.failed
     assert not connection.finished
     assert "shorter than its Content-Length: GET /" in log
+
+
+@pytest.mark.parametrize("result", [[b"HTTP/1.1 200 OK\r\n\r\n"], [], [b""]])
+def test_a_body_never_goes_out_without_a_head(result: list[bytes]) -> None:
+    """Neither when the application swallows that its second head is refused, and so is what it writes."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        write = start_response("200 OK", PLAIN)
+        try:
+            raise ValueError("early")
+        except ValueError:
+            with pytest.raises(ValueError, match="line break"):
+                start_response("500 Oops", [("X-Bad", "a\r\nb")], sys.exc_info())
+        with pytest.raises(Exception, match="before it called"):
+            write(b"part")
+        return result
+
+    connection, log = answer(app)
+    assert connection.status == "500 Internal Server Error"
+    assert "start_response()" in log
+
+
+def test_what_is_written_after_a_whole_body_is_dropped_and_logged() -> None:
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        kept.append(start_response("200 OK", PLAIN))
+        return [b"whole"]
+
+    with Server(app) as server:
+        connection, exchange = server.begin()
+        server.until(lambda: connection.returned and connection.finished)
+        for _ in range(20):
+            kept[0](b"x" * 100_000)
+        assert connection.body == b"whole"
+        assert exchange.output is not None
+        assert exchange.output.empty
+        assert "the body is longer than its Content-Length" in server.log.text
+
+
+def test_a_whole_body_is_not_kept_after_the_answer() -> None:
+    with Server(answering([b"x" * 1000])) as server:
+        connection, exchange = server.begin()
+        server.until(lambda: connection.returned and connection.finished)
+        # The thread's own frame may hold the exchange until the next call.
+        assert not exchange.whole
+
+
+def test_a_head_is_not_remembered_by_headers_that_are_left_out() -> None:
+    with Server(answering([b"hello"], headers=[*PLAIN, ("Keep-Alive", "x" * 10_000)])) as server:
+        for _ in range(3):
+            assert server.answer().body == b"hello"
+        assert not any("Keep-Alive" in str(key) for key in server.application.defaults.heads)
+    with Server(answering([b"hello"])) as server:
+        for _ in range(3):
+            assert server.answer().body == b"hello"
+        assert bool(server.application.defaults.heads) == FAST_PATHS
