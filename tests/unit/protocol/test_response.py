@@ -483,6 +483,22 @@ def test_an_answer_like_earlier_ones_is_sent_as_if_it_were_the_first(
             assert send_all(old, answer) == send_all(new, answer)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize(("keeps", "stays"), [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize("parts", [[b"hello"], [b"he", b"llo"], [b"long body"], [b"hell"]])
+@pytest.mark.parametrize("status", [200, 304])
+def test_a_head_that_is_remembered_serves_every_answer_like_a_new_one(
+    method: str, version: str, *, keeps: bool, stays: bool, parts: list[bytes], status: int
+) -> None:
+    old = defaults()
+    headers = [(b"content-length", b"5"), (b"a", b"b")]
+    for _ in range(3):
+        send_all(old, ("GET", "1.1", True, True, status, headers, [b"hello"]))
+    answer = method, version, keeps, stays, status, headers, parts
+    assert send_all(old, answer) == send_all(defaults(), answer)
+
+
 def test_of_heads_so_many_are_remembered_and_no_long_ones() -> None:
     made = defaults()
     for number in range(1100):
