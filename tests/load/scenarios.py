@@ -345,9 +345,13 @@ def pipelined(clients: int = 8, depth: int = 6, think: Think | None = None) -> S
 
 
 def slow_rows(clients: int = 8, depth: int = 6, seconds: float = 0.03) -> Scenario:
-    """Rows of requests sent at once, each held for a moment: the others wait, read and not answered."""
+    """Rows of requests sent at once, each held for a moment: the others wait, read and not answered.
+
+    Not in step: whatever happens comes amid the rows of most, and not between those of all.
+    """
 
     async def behave(client: Client) -> None:
+        await client.pause(client.random.uniform(0, depth * seconds))
         while not client.stopped:
             tokens = [client.token() for _ in range(depth)]
             await client.ask(
