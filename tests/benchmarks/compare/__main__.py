@@ -50,15 +50,18 @@ def main() -> int:
         setup = replace(setup, older_python=str(_environment(arguments.older_python)))
     rounds = 1 if arguments.quick else arguments.rounds
     runs = [_Run(case, setup, arguments.servers) for case in chosen if setup.older_python or not case.older]
+    everything = runs
     began = time.monotonic()
     # All cases in each round: what the machine does for a while is spread over them.
-    for number in range(rounds):
+    for number in range(rounds + arguments.more_rounds):
+        if number >= rounds:
+            runs = [run for run in runs if run.keep_promised()]
         for run in runs:
             if not arguments.minutes or number == 0 or time.monotonic() - began < 60 * arguments.minutes:
                 run.go(number)
-    for run in runs:
-        print("\n" + table(run.results), flush=True)
-    found = [run.results for run in runs]
+    found = [run.results for run in everything]
+    for results in found:
+        print("\n" + table(results), flush=True)
     if arguments.page:
         write_page(Path(arguments.page), found, setup)
     return int(any(OURS in results.problems for results in found))
@@ -73,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one round of 1 s: does it run, not how fast")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the servers (default: this one)")
     parser.add_argument("--table", action="store_true", help="only the cases and servers about which much is promised")
+    more = "then so many rounds of what --table measures (default: 0)"
+    parser.add_argument("--more-rounds", type=int, default=0, metavar="ROUNDS", help=more)
     parser.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after so long (default: no end)")
     parser.add_argument("--older-python", help="an interpreter of version 3.11, for the case that is about it")
     parser.add_argument("--page", help="Markdown file to write; figures and plots go into a directory of its name")
@@ -109,6 +114,11 @@ class _Run:
         self.results = Results(replace(case, servers=tuple(servers)))
         self._servers = servers
         self._setup = setup if not case.older else replace(setup, python=setup.older_python)
+
+    def keep_promised(self) -> bool:
+        """Go on with the servers of `--table` only. Return whether there are any."""
+        self._servers = [name for name in self._servers if name in self.results.case.in_table]
+        return bool(self._servers)
 
     def go(self, number: int) -> None:
         """Measure each server once."""

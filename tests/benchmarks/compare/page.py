@@ -40,15 +40,17 @@ Needs Linux, two cores with nothing else on them, a checkout, and wrk; nginx for
 installed at these versions into an environment of their own.
 
 ```console
-$ python3 -m tests.benchmarks.compare --table --rounds 3 --seconds 2 --page /tmp/benchmarks.md
+$ python3 -m tests.benchmarks.compare --rounds 1 --more-rounds 3 --seconds 2 --page /tmp/benchmarks.md
+$ python3 -m tests.benchmarks.compare --table --rounds 3 --seconds 2
 $ python3 -m tests.benchmarks.compare --list
 $ python3 -m tests.benchmarks.compare --cases asgi-small,wsgi-small-1
 $ python3 -m tests.benchmarks.compare --quick
 ```
 
-The first measures the cases about which we promise most, the last makes one short round of everything: it says whether
-all servers run, not how fast. What single functions of the hot path cost is counted in instructions by
-`python3 -m tests.benchmarks.micro`, which says what has become dearer than its baseline by more than 5 %.
+The first has made this page: all cases and servers once, and three times more those about which we promise something,
+which are what `--table` measures. The last makes one short round of everything: it says whether all servers run, not
+how fast. What single functions of the hot path cost is counted in instructions by `python3 -m tests.benchmarks.micro`,
+which says what has become dearer than its baseline by more than 5 %.
 """
 
 
@@ -75,12 +77,13 @@ def write_page(page: Path, found: list[Results], setup: Setup) -> None:
 def _environment(found: list[Results], setup: Setup) -> list[str]:
     version = _output([setup.python, "-c", "import platform; print(platform.python_version())"])
     rounds = [len(one.rounds) for one in found]
+    many = f"{min(rounds)} to {max(rounds)} rounds"
     kernel = platform.release().partition("-")[0]
     model = next((line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")), "unknown")
     load = os.getloadavg()[2]
     return [
         f"- {time.strftime('%Y-%m-%d')}, {model}, {os.cpu_count()} cores, {platform.system()} {kernel}",
-        f"- CPython {version}; medians of {min(rounds)} to {max(rounds)} rounds of {setup.seconds:g} s each",
+        f"- CPython {version}; medians of {many} of {setup.seconds:g} s each: the most of what is promised",
         f"- load average of the last 15 minutes at the end: {load:.1f} (the benchmark's own is about 2)",
         "- " + ", ".join(REQUIREMENTS),
         f"- {OURS} of the same checkout, with uvloop and httptools",
