@@ -134,7 +134,9 @@ class _Run:
             try:
                 row[name] = measure(case, name, setup)
             except (BenchmarkError, OSError) as error:
-                results.problems[name] = " ".join(str(error).split())[:200]
+                # What follows names places of this machine; they are on the terminal only.
+                print(f"({name} could not be measured: {error})", file=sys.stderr)
+                results.problems[name] = " ".join(str(error).partition(": see ")[0].split())[:200]
         results.rounds.append(row)
 
 

@@ -48,9 +48,9 @@ $ python3 -m tests.benchmarks.compare --quick
 ```
 
 The first has made this page: all cases and servers once, and three times more those about which we promise something,
-which are what `--table` measures. The last makes one short round of everything: it says whether all servers run, not
-how fast. What single functions of the hot path cost is counted in instructions by `python3 -m tests.benchmarks.micro`,
-which says what has become dearer than its baseline by more than 5 %.
+which are all that the second measures. The last makes one short round of everything: it says whether all servers run,
+not how fast. What single functions of the hot path cost is counted in instructions by
+`python3 -m tests.benchmarks.micro`, which says what has become dearer than its baseline by more than 5 %.
 """
 
 
