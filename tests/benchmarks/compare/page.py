@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.compare.measure import Setup
-from tests.benchmarks.compare.peers import OURS, REQUIREMENTS
+from tests.benchmarks.compare.peers import MAY_BE_MISSING, OURS, REQUIREMENTS
 from tests.benchmarks.compare.report import Results, overview, plot, table
 
 _INTRODUCTION = """\
@@ -85,7 +85,7 @@ def _environment(found: list[Results], setup: Setup) -> list[str]:
         f"- {time.strftime('%Y-%m-%d')}, {model}, {os.cpu_count()} cores, {platform.system()} {kernel}",
         f"- CPython {version}; medians of {many} of {setup.seconds:g} s each: the most of what is promised",
         f"- load average of the last 15 minutes at the end: {load:.1f} (the benchmark's own is about 2)",
-        "- " + ", ".join(REQUIREMENTS),
+        "- " + ", ".join([*REQUIREMENTS, *MAY_BE_MISSING]),
         f"- {OURS} of the same checkout, with uvloop and httptools",
     ]
 

@@ -19,6 +19,9 @@ REQUIREMENTS = (
     "fastapi==0.139.2",
 )
 
+#: What needs a compiler and libraries to install: measured where it can be, and said where not.
+MAY_BE_MISSING = ("pyuwsgi==2.0.30.post1", "bjoern==3.2.2")
+
 OURS = "smoothserve"
 
 
@@ -41,7 +44,7 @@ def asgi_peers() -> tuple[str, ...]:
 
 def wsgi_peers() -> tuple[str, ...]:
     """Return the names of the WSGI servers, ours first."""
-    return (OURS, "granian", "gunicorn-gthread", "gunicorn-sync", "waitress")
+    return (OURS, "granian", "gunicorn-gthread", "gunicorn-sync", "waitress", "uwsgi", "bjoern")
 
 
 def command(name: str, python: str, app: str, port: int, options: Options) -> list[str]:
@@ -101,6 +104,10 @@ def _waitress(app: str, port: str, options: Options) -> list[str]:
     return ["waitress", "--threads", str(options.threads), "--listen", f"127.0.0.1:{port}", *options.extra, app]
 
 
+def _other(name: str, app: str, port: str, options: Options) -> list[str]:
+    return ["tests.benchmarks.compare.others", name, app, port, str(options.threads)]
+
+
 _STARTERS = {
     OURS: _smoothserve,
     "uvicorn": _uvicorn,
@@ -111,4 +118,6 @@ _STARTERS = {
     "gunicorn-sync": lambda *given: _gunicorn("sync", *given),
     "hypercorn": _hypercorn,
     "waitress": _waitress,
+    "uwsgi": lambda *given: _other("uwsgi", *given),
+    "bjoern": lambda *given: _other("bjoern", *given),
 }
