@@ -20,16 +20,7 @@ def disarm(end: Callable[[BaseException | None], NoReturn]) -> None:
         end(error)
 
     # A property wins over the attribute that instances have.
-    setattr(ASGIExchange, "_answered", property(_never, _ignore))  # noqa: B010
+    setattr(ASGIExchange, "_answered", property(lambda _: False, lambda _, _value: None))  # noqa: B010
     for kind in (ASGIExchange, ASGIWebSocket):
         setattr(kind, "_call_ended", end_well)  # noqa: B010 - mypy would not have it otherwise
         setattr(kind, "_call_failed", end_badly)  # noqa: B010
-
-
-def _never(_exchange: object) -> bool:
-    """Answer for a flag that would keep a call from its end."""
-    return False
-
-
-def _ignore(_exchange: object, _value: bool) -> None:
-    """Leave it so."""

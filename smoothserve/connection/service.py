@@ -149,7 +149,7 @@ class Service:
         self.last_request = max_requests - 1 if max_requests else inf
         """How many requests a connection may have had when it brings its last one."""
         if not self.timeouts.keep_alive:
-            self.last_request = 0
+            self.last_request = 0  # so each is the last: no question of its own for each answer
         # Four looks in the time without progress: a measure that happens to be the same twice is no standstill.
         self._watch_interval = min(self.timeouts.body, self.timeouts.write) / 4
         self._idle_seconds = self.timeouts.keep_alive or self.timeouts.head

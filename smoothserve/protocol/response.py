@@ -96,7 +96,7 @@ class DefaultHeaders:
         self.known: dict[bytes, int] = make_memory()
         #: Fields that have been sent, by name and value: their lines, validated; of Content-Length the number.
         self.fields: dict[object, bytes | int] = make_memory()
-        #: The same for whole heads, by what the application has said: status and headers; for WSGI see `wsgi.head`.
+        #: The same for whole heads, by what the application has said: status and headers, of either interface.
         self.heads: dict[object, KnownHead] = make_memory()
         self.block = b""
         self.render()

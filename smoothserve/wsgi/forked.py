@@ -25,13 +25,4 @@ def disarm(end: Callable[[BaseException | None], NoReturn]) -> None:
         setattr(owner, name, end_well)
     setattr(Call, "_log_exception", end_badly)  # noqa: B010 - mypy would not have it otherwise
     # A property wins over the attribute that the pool has: whatever is on its way, a fetch is asked for.
-    setattr(ThreadPool, "_fetching", property(_never, _ignore))  # noqa: B010
-
-
-def _never(_pool: object) -> bool:
-    """Answer for a flag that would keep a call from its end."""
-    return False
-
-
-def _ignore(_pool: object, _value: bool) -> None:
-    """Leave it so."""
+    setattr(ThreadPool, "_fetching", property(lambda _: False, lambda _, _value: None))  # noqa: B010

@@ -11,6 +11,7 @@ from smoothserve.connection.fixed import FixedExchange
 from smoothserve.connection.http import PIPELINE_BYTES, ROW, HTTPConnection
 from smoothserve.connection.service import Timeouts
 from smoothserve.protocol.tls import TLSInfo
+from tests.benchmarks.micro.cases import Transport
 from tests.unit.connection.harness import TIMEOUT, Client, Server, serving, until
 from tests.unit.connection.test_handover import Pair
 
@@ -44,22 +45,6 @@ class Fixed:
         body = bytes(request.raw_path).ljust(SIZE)
         headers = [(b"content-length", b"%d" % SIZE)]
         return FixedExchange(connection, request, self._defaults, 200, headers, body)
-
-
-class Taking:
-    """A transport that takes everything that is written, at once."""
-
-    def write(self, data: bytes) -> None:
-        """Take it."""
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 async def deaf_client(server: Server) -> Client:
@@ -337,7 +322,7 @@ def test_a_long_row_of_tls_records_leaves_the_loop_to_others_in_between(
             service = server.service
             service.application = Fixed(server)
             connection = HTTPConnection(service, ("192.0.2.7", 1), ("192.0.2.1", 443))
-            connection.connection_made(cast("asyncio.Transport", Taking()))
+            connection.connection_made(cast("asyncio.Transport", Transport()))
             connection.secure(TLSInfo(version="TLSv1.3", cipher="TLS_AES_128_GCM_SHA256", cipher_number=0x1301))
             for number in range(1, 4):
                 for _ in range(100):
